@@ -1,0 +1,156 @@
+//! Actors: the traits one implements, the addresses one holds, and what runs in between.
+
+mod address;
+mod ask;
+mod cell;
+mod context;
+mod envelope;
+mod frame;
+mod recipient;
+mod reply;
+mod runner;
+mod spawn;
+mod timer;
+mod wait;
+
+pub use address::{Addr, SendFuture, WeakAddr};
+pub use ask::{First, Reply, ReplyTo, wait_all, wait_any};
+pub use context::Context;
+pub use recipient::{Asker, Recipient};
+pub use spawn::Spawner;
+pub use timer::Timer;
+
+pub(crate) use wait::wait;
+
+use crate::error::StopReason;
+
+/// The state of an actor, and what happens at the ends of its life.
+///
+/// One thread at a time has the `&mut self` of an actor; which one may change from message to
+/// message. What an actor does in its hooks and handlers is seen by its next handler.
+///
+/// # Examples
+///
+/// ```
+/// use greenroom::{Actor, Context, Handler, System};
+///
+/// struct Counter { total: u64 }
+/// impl Actor for Counter {}
+///
+/// struct Add(u64);
+/// impl Handler<Add> for Counter {
+///     type Reply = u64;
+///     fn handle(&mut self, Add(n): Add, _: &mut Context<Self>) -> u64 {
+///         self.total += n;
+///         self.total
+///     }
+/// }
+///
+/// let system = System::new();
+/// let counter = system.spawn(Counter { total: 0 });
+/// counter.send(Add(2)).map_err(|error| error.without_message())?;
+/// assert_eq!(counter.ask(Add(40)).wait()?, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Actor: Sized + 'static {
+    /// Runs before the first message.
+    ///
+    /// A panic here ends the actor as one in a handler does; `stopped` runs then too.
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let _ = ctx;
+    }
+
+    /// Runs once at the end, when no message is handled any more, before the actor is dropped.
+    ///
+    /// By then the mailbox is closed and what was queued is dead-lettered. A panic here is
+    /// reported through `tracing` and changes nothing else: the reason stays.
+    fn stopped(&mut self, reason: &StopReason, ctx: &mut Context<Self>) {
+        let _ = (reason, ctx);
+    }
+}
+
+/// An actor that handles messages of type `M` and answers at once, by returning.
+#[diagnostic::on_unimplemented(message = "`{Self}` does not handle `{M}`")]
+pub trait Handler<M: Send + 'static>: Actor {
+    /// What the asker gets. A `send` drops it.
+    type Reply: Send + 'static;
+
+    /// Handles one message.
+    ///
+    /// A panic ends the actor with [`StopReason::Panicked`]; the asker gets
+    /// [`AskError::Panicked`](crate::AskError::Panicked), and no other actor is touched.
+    fn handle(&mut self, message: M, ctx: &mut Context<Self>) -> Self::Reply;
+}
+
+/// An actor that handles messages of type `M`, and may answer later or from elsewhere.
+///
+/// Every [`Handler`] is one that answers at once; so all addresses are bound by this trait.
+/// Implement it instead of `Handler` where the answer has to wait: keep the [`ReplyTo`], move
+/// it to another thread or actor, and answer from there.
+///
+/// # Examples
+///
+/// ```
+/// use greenroom::{Actor, Context, DeferredHandler, Handler, ReplyTo, System};
+///
+/// /// Answers all who wait for it when the door opens.
+/// #[derive(Default)]
+/// struct Door { waiting: Vec<ReplyTo<&'static str>> }
+/// impl Actor for Door {}
+///
+/// struct Pass;
+/// impl DeferredHandler<Pass> for Door {
+///     type Reply = &'static str;
+///     fn handle_deferred(&mut self, _: Pass, reply: ReplyTo<&'static str>, _: &mut Context<Self>) {
+///         self.waiting.push(reply);
+///     }
+/// }
+///
+/// struct Open;
+/// impl Handler<Open> for Door {
+///     type Reply = ();
+///     fn handle(&mut self, _: Open, _: &mut Context<Self>) {
+///         self.waiting.drain(..).for_each(|reply| reply.send("come in"));
+///     }
+/// }
+///
+/// let system = System::new();
+/// let door = system.spawn(Door::default());
+/// let (first, second) = (door.ask(Pass), door.ask(Pass));
+/// door.ask(Open).wait()?;
+/// assert_eq!((first.wait()?, second.wait()?), ("come in", "come in"));
+/// # Ok::<(), greenroom::AskError>(())
+/// ```
+#[diagnostic::on_unimplemented(message = "`{Self}` does not handle `{M}`")]
+pub trait DeferredHandler<M: Send + 'static>: Actor {
+    /// What the asker gets.
+    type Reply: Send + 'static;
+
+    /// Whether the answer may come after the handler has returned.
+    #[doc(hidden)]
+    const DEFERRED: bool = true;
+
+    /// Handles one message. The answer is given through `reply`, now or later.
+    fn handle_deferred(&mut self, message: M, reply: ReplyTo<Self::Reply>, ctx: &mut Context<Self>);
+}
+
+impl<A: Handler<M>, M: Send + 'static> DeferredHandler<M> for A {
+    type Reply = <A as Handler<M>>::Reply;
+
+    const DEFERRED: bool = false;
+
+    #[inline]
+    fn handle_deferred(
+        &mut self,
+        message: M,
+        reply: ReplyTo<Self::Reply>,
+        ctx: &mut Context<Self>,
+    ) {
+        let answer = self.handle(message, ctx);
+        ctx.count_handled();
+        reply.send(answer);
+    }
+}
+
+/// What an actor of type `A` answers to a message of type `M`.
+pub type ReplyOf<A, M> = <A as DeferredHandler<M>>::Reply;

@@ -1,0 +1,705 @@
+//! Typed addresses: one pointer to the actor's cell.
+#![expect(
+    unsafe_code,
+    reason = "all addresses of an actor hold one count of its cell together"
+)]
+
+use std::fmt;
+use std::future::Future;
+use std::hash::{Hash, Hasher};
+use std::mem::ManuallyDrop;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::{Duration, Instant};
+
+use super::ask::{Answer, Reply};
+use super::cell::{Cell, DRAIN, KILL, Refusal, STOP, stage};
+use super::envelope::Envelope;
+use super::recipient::{Asker, Recipient};
+use super::reply::ReplyCell;
+use super::wait::wait;
+use super::{Actor, DeferredHandler, ReplyOf};
+use crate::error::{AskError, SendError, StopReason, TrySendError, Undelivered, WaitError};
+use crate::id::ActorId;
+use crate::mailbox::{Overflow, Place, Progress};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
+use crate::time::{Action, TimerKey, later};
+
+/// The address of an actor: by it one sends and asks, from any thread or task.
+///
+/// One pointer. Cloning counts up one number at the actor. Two addresses are equal if they are
+/// of the same actor.
+///
+/// The actor lives as long as it has an address: when the last one is dropped, it handles what
+/// is queued and stops as [`Unreferenced`](StopReason::Unreferenced). After its end an address
+/// is harmless: sends give the message back, asks fail with the reason.
+///
+/// # Ordering
+///
+/// Messages queued by one thread through addresses of one actor are handled in the order of the
+/// calls that queued them. Nothing is promised between threads. What the caller wrote before
+/// the call is visible to the handler.
+pub struct Addr<A: Actor> {
+    /// A pointer from `Arc::into_raw`, of which the first address holds the count.
+    cell: NonNull<Cell<A>>,
+}
+
+// SAFETY: an address gives access to the cell, which is `Send` and `Sync`.
+unsafe impl<A: Actor> Send for Addr<A> {}
+// SAFETY: as above.
+unsafe impl<A: Actor> Sync for Addr<A> {}
+
+impl<A: Actor> Addr<A> {
+    /// The first address: takes over the count of `cell`, whose `addresses` is 1.
+    pub(super) fn adopt(cell: Arc<Cell<A>>) -> Self {
+        let cell = NonNull::new(Arc::into_raw(cell).cast_mut());
+        Self {
+            cell: cell.expect("an Arc is not null"),
+        }
+    }
+
+    pub(super) fn from_cell(cell: &Arc<Cell<A>>) -> Self {
+        // ORDERING: Relaxed, as for any count that goes up: whoever does it has the cell.
+        if cell.core().addresses.fetch_add(1, Relaxed) == 0 {
+            // The addresses had given up their count.
+            return Self::adopt(cell.clone());
+        }
+        let cell = NonNull::new(Arc::as_ptr(cell).cast_mut());
+        Self {
+            cell: cell.expect("an Arc is not null"),
+        }
+    }
+
+    #[inline]
+    fn cell(&self) -> ManuallyDrop<Arc<Cell<A>>> {
+        // SAFETY: the addresses hold a count, and this one is never dropped.
+        ManuallyDrop::new(unsafe { Arc::from_raw(self.cell.as_ptr()) })
+    }
+
+    /// Tells actors apart, also those of different systems.
+    pub(super) fn identity(&self) -> *const () {
+        self.cell.as_ptr().cast()
+    }
+
+    /// Queues `message` for the actor, by the mailbox's policy.
+    ///
+    /// `Ok` means that the mailbox took the message, not that the actor will handle it: the
+    /// actor may end first, or the policy was to drop it. Delivery is at most once. If the
+    /// mailbox is full, what happens is said by [`Overflow`]; a wait parks the handler's stack
+    /// in the pool, elsewhere the thread.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] under `Reject`; [`SendError::TimedOut`] under `BlockFor`;
+    /// [`SendError::Stopped`] once the actor has begun to stop; [`SendError::Interrupted`],
+    /// [`NoStack`](SendError::NoStack) and [`Unwinding`](SendError::Unwinding) if the sender
+    /// cannot wait. All give the message back.
+    #[inline]
+    pub fn send<M>(&self, message: M) -> Result<(), SendError<M>>
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        let envelope = Envelope::new::<A, M>(message, None);
+        match self.cell().push(envelope) {
+            Ok(()) => Ok(()),
+            Err(refusal) => self.send_refused(refusal).map_err(message_back::<A, M>),
+        }
+    }
+
+    #[cold]
+    fn send_refused(&self, refusal: Refusal) -> Result<(), SendError<Envelope>> {
+        let cell = self.cell();
+        let envelope = match refusal {
+            Refusal::Closed(envelope) => return Err(SendError::Stopped(envelope)),
+            Refusal::Full(envelope) => envelope,
+        };
+        match cell.core().overflow() {
+            Overflow::Block => self.wait_for_room(envelope, None),
+            Overflow::BlockFor(limit) => {
+                let deadline = later(cell.core().runtime.now(), limit);
+                self.wait_for_room(envelope, Some(deadline))
+            }
+            Overflow::Reject => {
+                cell.core().rejected.increment();
+                Err(SendError::Full(envelope))
+            }
+            Overflow::DropNewest => {
+                cell.drop_newest(envelope);
+                Ok(())
+            }
+        }
+    }
+
+    fn wait_for_room(
+        &self,
+        envelope: Envelope,
+        deadline: Option<Instant>,
+    ) -> Result<(), SendError<Envelope>> {
+        let cell = self.cell();
+        let mut coming = Coming::new(envelope);
+        let waited = wait(&cell.core().runtime, deadline, |waker| {
+            coming.poll(&cell, waker)
+        });
+        let error = match waited {
+            Ok(Some(outcome)) => return outcome.map_err(SendError::Stopped),
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
+        let Some(envelope) = coming.withdraw(&cell) else {
+            return Ok(());
+        };
+        cell.core().rejected.increment();
+        Err(match error {
+            None => SendError::TimedOut(envelope),
+            Some(error) => SendError::from_wait(error, envelope),
+        })
+    }
+
+    /// Queues `message` for the actor without waiting, whatever the mailbox's policy.
+    ///
+    /// # Errors
+    ///
+    /// [`TrySendError::Full`] if the mailbox was full at some moment of the call;
+    /// [`TrySendError::Stopped`] once the actor has begun to stop. Both give the message back.
+    #[inline]
+    pub fn try_send<M>(&self, message: M) -> Result<(), TrySendError<M>>
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        let envelope = Envelope::new::<A, M>(message, None);
+        let cell = self.cell();
+        match cell.push(envelope) {
+            Ok(()) => Ok(()),
+            Err(Refusal::Full(envelope)) => {
+                cell.core().rejected.increment();
+                // SAFETY: made above for these types.
+                Err(TrySendError::Full(
+                    unsafe { envelope.into_parts::<A, M>() }.0,
+                ))
+            }
+            Err(Refusal::Closed(envelope)) => {
+                // SAFETY: made above for these types.
+                Err(TrySendError::Stopped(
+                    unsafe { envelope.into_parts::<A, M>() }.0,
+                ))
+            }
+        }
+    }
+
+    /// Queues `message` for the actor, waiting for room for at most `limit`, whatever the
+    /// mailbox's policy.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send) under [`Overflow::BlockFor`].
+    pub fn send_for<M>(&self, message: M, limit: Duration) -> Result<(), SendError<M>>
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        let cell = self.cell();
+        let envelope = match cell.push(Envelope::new::<A, M>(message, None)) {
+            Ok(()) => return Ok(()),
+            Err(Refusal::Closed(envelope)) => {
+                return Err(message_back::<A, M>(SendError::Stopped(envelope)));
+            }
+            Err(Refusal::Full(envelope)) => envelope,
+        };
+        let deadline = later(cell.core().runtime.now(), limit);
+        self.wait_for_room(envelope, Some(deadline))
+            .map_err(message_back::<A, M>)
+    }
+
+    /// Queues `message` for the actor, by the mailbox's policy; waiting for room is awaited.
+    ///
+    /// Nothing happens before the future is polled.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, the message is dropped with it and is not queued.
+    pub fn send_async<M>(&self, message: M) -> SendFuture<A, M>
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        SendFuture {
+            to: self.clone(),
+            coming: Coming::new(Envelope::new::<A, M>(message, None)),
+            timer: None,
+            message: std::marker::PhantomData,
+        }
+    }
+
+    /// Queues `message` as a request and returns its [`Reply`] at once; never waits.
+    ///
+    /// If the mailbox is full, the request stands in line under `Block` and `BlockFor`, owned
+    /// by the reply; under `Reject` and `DropNewest` the reply is an error at once. It allocates
+    /// once, for the answer.
+    #[inline]
+    pub fn ask<M>(&self, message: M) -> Reply<ReplyOf<A, M>>
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        let answer = Arc::new(ReplyCell::new());
+        let envelope = Envelope::new::<A, M>(message, Some(answer.clone()));
+        let cell = self.cell();
+        match cell.push(envelope) {
+            Ok(()) => Reply::pending(answer, Arc::clone(&cell) as _, None),
+            Err(refusal) => self.ask_refused::<M>(refusal, answer),
+        }
+    }
+
+    #[cold]
+    fn ask_refused<M>(
+        &self,
+        refusal: Refusal,
+        answer: Answer<ReplyOf<A, M>>,
+    ) -> Reply<ReplyOf<A, M>>
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        let cell = self.cell();
+        let core = cell.core();
+        let envelope = match refusal {
+            Refusal::Closed(envelope) => {
+                drop(envelope);
+                return Reply::known(Err(core.failure().to_ask_error()));
+            }
+            Refusal::Full(envelope) => envelope,
+        };
+        match core.overflow() {
+            Overflow::Block => match cell.push_or_stand(envelope, None) {
+                Ok(place) => Reply::pending(answer, Arc::clone(&cell) as _, place),
+                Err(envelope) => {
+                    drop(envelope);
+                    Reply::known(Err(core.failure().to_ask_error()))
+                }
+            },
+            Overflow::BlockFor(limit) => match cell.push_or_stand(envelope, None) {
+                Ok(place) => {
+                    if let Some(place) = &place {
+                        expire::<A, M>(&cell, place, later(core.runtime.now(), limit));
+                    }
+                    Reply::pending(answer, Arc::clone(&cell) as _, place)
+                }
+                Err(envelope) => {
+                    drop(envelope);
+                    Reply::known(Err(core.failure().to_ask_error()))
+                }
+            },
+            Overflow::Reject => {
+                core.rejected.increment();
+                // SAFETY: made by `ask` for these types.
+                let (message, _) = unsafe { envelope.into_parts::<A, M>() };
+                let message = Undelivered::new(Box::new(message));
+                Reply::known(Err(AskError::Full(message)))
+            }
+            Overflow::DropNewest => {
+                cell.drop_newest(envelope);
+                Reply::known(Err(AskError::DroppedByPolicy))
+            }
+        }
+    }
+
+    /// Ends the actor after the message in hand, with [`StopReason::Stopped`]. Returns at once.
+    ///
+    /// What is queued becomes dead letters. A wait of the handler in hand is not ended. The
+    /// order is never held up by a full mailbox.
+    pub fn stop(&self) {
+        self.cell().give(STOP);
+    }
+
+    /// Closes the mailbox, lets the actor handle what is queued, and ends it with
+    /// [`StopReason::Drained`]. Returns at once.
+    pub fn drain(&self) {
+        self.cell().give(DRAIN);
+    }
+
+    /// As [`stop`](Self::stop), with [`StopReason::Killed`]; besides, the wait of the handler in
+    /// hand ends with an error, and so does every further one.
+    ///
+    /// A handler that does not wait cannot be interrupted.
+    pub fn kill(&self) {
+        self.cell().give(KILL);
+    }
+
+    /// Whether the actor has ended: its `stopped` has returned.
+    pub fn is_stopped(&self) -> bool {
+        self.cell().core().stage() == stage::ENDED
+    }
+
+    /// Waits until the actor has ended, and returns why.
+    ///
+    /// By then its `stopped` has returned, and its counts are in the totals of the system. It
+    /// waits as [`Reply::wait`] does.
+    ///
+    /// # Errors
+    ///
+    /// If the wait cannot be begun or is ended.
+    pub fn join(&self) -> Result<StopReason, WaitError> {
+        let cell = self.cell();
+        let core = cell.core();
+        let ended = wait(&core.runtime, None, |waker| core.poll_ended(waker))?;
+        Ok(ended.expect("a wait without deadline ends with an outcome"))
+    }
+
+    /// Waits until the actor has ended, for at most `limit`; then `None`.
+    ///
+    /// # Errors
+    ///
+    /// If the wait cannot be begun or is ended.
+    pub fn join_for(&self, limit: Duration) -> Result<Option<StopReason>, WaitError> {
+        let cell = self.cell();
+        let core = cell.core();
+        let deadline = later(core.runtime.now(), limit);
+        wait(&core.runtime, Some(deadline), |waker| {
+            core.poll_ended(waker)
+        })
+    }
+
+    /// The actor's id.
+    pub fn id(&self) -> ActorId {
+        self.cell().core().id
+    }
+
+    /// The actor's name, if it has one.
+    pub fn name(&self) -> Option<&str> {
+        // SAFETY: the addresses hold a count, and this one outlives the borrow.
+        let cell = unsafe { self.cell.as_ref() };
+        cell.core().name().map(|name| &**name)
+    }
+
+    /// An address that does not keep the actor alive.
+    pub fn downgrade(&self) -> WeakAddr<A> {
+        WeakAddr {
+            cell: Arc::clone(&self.cell()),
+        }
+    }
+
+    /// This address, by one of the messages that the actor handles.
+    pub fn recipient<M>(&self) -> Recipient<M>
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        Recipient::new(self.clone())
+    }
+
+    /// This address, by one of the messages that the actor answers.
+    pub fn asker<M>(&self) -> Asker<M, ReplyOf<A, M>>
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        Asker::new(self.clone())
+    }
+}
+
+/// The error with the message instead of the envelope that was made of it.
+fn message_back<A, M>(error: SendError<Envelope>) -> SendError<M>
+where
+    A: DeferredHandler<M>,
+    M: Send + 'static,
+{
+    // SAFETY: the callers made the envelope for these types.
+    error.map(|envelope| unsafe { envelope.into_parts::<A, M>() }.0)
+}
+
+/// Has a request that stands in line fail at `due`, if it stands there still.
+fn expire<A, M>(cell: &Arc<Cell<A>>, place: &Arc<Place<Envelope>>, due: Instant)
+where
+    A: DeferredHandler<M>,
+    M: Send + 'static,
+{
+    let weak = Arc::downgrade(cell);
+    let place = Arc::downgrade(place);
+    let expired = move || {
+        let (Some(cell), Some(place)) = (weak.upgrade(), place.upgrade()) else {
+            return;
+        };
+        let Some(envelope) = cell.core().mailbox.withdraw(&place) else {
+            return;
+        };
+        cell.core().rejected.increment();
+        // SAFETY: the place was taken with an envelope for these types.
+        let (message, answer) = unsafe { envelope.into_parts::<A, M>() };
+        if let Some(answer) = answer {
+            let full = AskError::Full(Undelivered::new(Box::new(message)));
+            // SAFETY: the request was never queued, so nobody else answers.
+            unsafe { answer.complete(Err(full)) };
+        }
+    };
+    let action = Action::Run(Box::new(expired));
+    cell.core().runtime.timers.set(due, action);
+}
+
+/// An envelope on its way into a full mailbox.
+struct Coming {
+    envelope: Option<Envelope>,
+    place: Option<Arc<Place<Envelope>>>,
+}
+
+impl Coming {
+    fn new(envelope: Envelope) -> Self {
+        Self {
+            envelope: Some(envelope),
+            place: None,
+        }
+    }
+
+    /// Ready once it is queued, or with the envelope once the mailbox is closed.
+    fn poll<A: Actor>(
+        &mut self,
+        cell: &Arc<Cell<A>>,
+        waker: &std::task::Waker,
+    ) -> Poll<Result<(), Envelope>> {
+        if let Some(envelope) = self.envelope.take() {
+            match cell.push_or_stand(envelope, Some(waker)) {
+                Ok(None) => return Poll::Ready(Ok(())),
+                Ok(place) => self.place = place,
+                Err(envelope) => return Poll::Ready(Err(envelope)),
+            }
+            return Poll::Pending;
+        }
+        let place = self
+            .place
+            .as_ref()
+            .expect("what is not queued stands in line");
+        match place.poll(waker) {
+            Progress::Waiting => Poll::Pending,
+            Progress::Granted => {
+                self.place = None;
+                Poll::Ready(Ok(()))
+            }
+            Progress::Closed(envelope) => {
+                self.place = None;
+                Poll::Ready(Err(envelope))
+            }
+        }
+    }
+
+    /// Takes the envelope back, unless it is queued.
+    fn withdraw<A: Actor>(&mut self, cell: &Cell<A>) -> Option<Envelope> {
+        match self.place.take() {
+            Some(place) => cell.core().mailbox.withdraw(&place),
+            None => self.envelope.take(),
+        }
+    }
+}
+
+/// A message that is being queued; see [`Addr::send_async`].
+#[must_use = "nothing is sent before the future is polled"]
+pub struct SendFuture<A: Actor, M> {
+    to: Addr<A>,
+    coming: Coming,
+    /// The end of patience under `BlockFor`.
+    timer: Option<(Instant, TimerKey)>,
+    message: std::marker::PhantomData<fn(M)>,
+}
+
+impl<A: Actor, M> Unpin for SendFuture<A, M> {}
+
+impl<A: DeferredHandler<M>, M: Send + 'static> Future for SendFuture<A, M> {
+    type Output = Result<(), SendError<M>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let cell = this.to.cell();
+        let core = cell.core();
+        if this.coming.place.is_none() {
+            let envelope = this.coming.envelope.take();
+            let envelope = envelope.expect("a future is not polled after it was ready");
+            match cell.push(envelope) {
+                Ok(()) => return Poll::Ready(Ok(())),
+                Err(Refusal::Full(envelope))
+                    if matches!(core.overflow(), Overflow::Block | Overflow::BlockFor(_)) =>
+                {
+                    this.coming.envelope = Some(envelope);
+                }
+                Err(refusal) => {
+                    let refused = this.to.send_refused(refusal);
+                    return Poll::Ready(refused.map_err(message_back::<A, M>));
+                }
+            }
+        }
+        if let Poll::Ready(outcome) = this.coming.poll(&cell, cx.waker()) {
+            let outcome = outcome.map_err(SendError::Stopped);
+            return Poll::Ready(outcome.map_err(message_back::<A, M>));
+        }
+        if let Overflow::BlockFor(limit) = core.overflow() {
+            let runtime = &core.runtime;
+            let due = this
+                .timer
+                .map_or_else(|| later(runtime.now(), limit), |(due, _)| due);
+            if runtime.now() >= due {
+                let Some(envelope) = this.coming.withdraw(&cell) else {
+                    return Poll::Ready(Ok(()));
+                };
+                core.rejected.increment();
+                let error = SendError::TimedOut(envelope);
+                return Poll::Ready(Err(message_back::<A, M>(error)));
+            }
+            // The task's waker may have changed, so the timer is set anew.
+            if let Some((_, key)) = this.timer {
+                runtime.timers.cancel(key);
+            }
+            let key = runtime.timers.set(due, Action::Wake(cx.waker().clone()));
+            this.timer = Some((due, key));
+        }
+        Poll::Pending
+    }
+}
+
+impl<A: Actor, M> Drop for SendFuture<A, M> {
+    fn drop(&mut self) {
+        let cell = self.to.cell();
+        if let Some((_, key)) = self.timer {
+            cell.core().runtime.timers.cancel(key);
+        }
+        drop(self.coming.withdraw(&cell));
+    }
+}
+
+impl<A: Actor, M> fmt::Debug for SendFuture<A, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendFuture")
+            .field("to", &self.to)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<A: Actor> Clone for Addr<A> {
+    #[inline]
+    fn clone(&self) -> Self {
+        // ORDERING: Relaxed, as for any count that goes up: whoever does it has one already.
+        self.cell().core().addresses.fetch_add(1, Relaxed);
+        Self { cell: self.cell }
+    }
+}
+
+impl<A: Actor> Drop for Addr<A> {
+    #[inline]
+    fn drop(&mut self) {
+        // ORDERING: AcqRel: what was done through this address precedes the end that the last
+        // drop brings about.
+        if self.cell().core().addresses.fetch_sub(1, AcqRel) == 1 {
+            let cell = ManuallyDrop::into_inner(self.cell());
+            cell.signal();
+        }
+    }
+}
+
+impl<A: Actor> PartialEq for Addr<A> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cell == other.cell
+    }
+}
+
+impl<A: Actor> Eq for Addr<A> {}
+
+impl<A: Actor> Hash for Addr<A> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.cell.hash(state);
+    }
+}
+
+impl<A: Actor> fmt::Debug for Addr<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug_address("Addr", self.id(), self.name(), f)
+    }
+}
+
+fn debug_address(
+    kind: &str,
+    id: ActorId,
+    name: Option<&str>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let mut debug = f.debug_struct(kind);
+    if let Some(name) = name {
+        debug.field("name", &name);
+    }
+    debug.field("id", &id).finish()
+}
+
+/// An address that does not keep its actor alive.
+///
+/// Equal, hashed and shown as an [`Addr`].
+pub struct WeakAddr<A: Actor> {
+    cell: Arc<Cell<A>>,
+}
+
+impl<A: Actor> WeakAddr<A> {
+    /// An address, if there is one left by which the actor is kept alive.
+    ///
+    /// It may be of an actor that has ended otherwise.
+    pub fn upgrade(&self) -> Option<Addr<A>> {
+        let addresses = &self.cell.core().addresses;
+        // ORDERING: Acquire: what the others did through their addresses before precedes what
+        // is done through the new one.
+        addresses
+            .fetch_update(Acquire, Relaxed, |count| (count > 0).then_some(count + 1))
+            .ok()?;
+        let cell = NonNull::new(Arc::as_ptr(&self.cell).cast_mut());
+        Some(Addr {
+            cell: cell.expect("an Arc is not null"),
+        })
+    }
+
+    /// The actor's id.
+    pub fn id(&self) -> ActorId {
+        self.cell.core().id
+    }
+
+    /// The actor's name, if it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.cell.core().name().map(|name| &**name)
+    }
+
+    /// Queues a message that nobody waits for, if the actor is there.
+    pub(super) fn deliver<M>(&self, message: M)
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        self.cell.deliver(Envelope::new::<A, M>(message, None));
+    }
+}
+
+impl<A: Actor> Clone for WeakAddr<A> {
+    fn clone(&self) -> Self {
+        Self {
+            cell: self.cell.clone(),
+        }
+    }
+}
+
+impl<A: Actor> PartialEq for WeakAddr<A> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.cell, &other.cell)
+    }
+}
+
+impl<A: Actor> Eq for WeakAddr<A> {}
+
+impl<A: Actor> Hash for WeakAddr<A> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.cell).hash(state);
+    }
+}
+
+impl<A: Actor> fmt::Debug for WeakAddr<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug_address("WeakAddr", self.id(), self.name(), f)
+    }
+}

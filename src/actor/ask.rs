@@ -1,0 +1,354 @@
+//! Requests and their answers: [`Reply`] at the asker, [`ReplyTo`] at the actor.
+#![expect(
+    unsafe_code,
+    reason = "keeps the reply cell's contract: one asker, one answer"
+)]
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use super::cell::Target;
+use super::envelope::Envelope;
+use super::frame::{Debt, DroppedHere, Failure, Frame};
+use super::reply::ReplyCell;
+use super::wait::wait;
+use super::{Addr, DeferredHandler};
+use crate::error::{AskError, WaitError};
+use crate::mailbox::Place;
+use crate::sync::Mutex;
+use crate::time::later;
+
+/// How a request ends.
+pub(super) type Outcome<R> = Result<R, AskError>;
+
+/// Where the outcome of a request is put by the actor and found by the asker.
+pub(super) type Answer<R> = Arc<ReplyCell<Outcome<R>>>;
+
+/// The answer to a request that is under way.
+///
+/// [`wait`](Self::wait) and [`wait_for`](Self::wait_for) wait for it, in a handler or on a plain
+/// thread; as a future it is awaited under any executor. Two asks before two waits pipeline.
+///
+/// Dropping it withdraws the request: if its turn has not come, it is not run and is counted as
+/// cancelled; if it stood in line for a full mailbox, it leaves the line.
+///
+/// # Cancel safety
+///
+/// As a future it may be polled by reference, in a `select` say, and awaited or waited for
+/// later; nothing is lost. After it was ready it must not be polled again.
+#[must_use = "dropping a reply withdraws the request; use `send` for a message without answer"]
+pub struct Reply<R> {
+    state: State<R>,
+}
+
+enum State<R> {
+    Pending {
+        cell: Answer<R>,
+        target: Arc<dyn Target>,
+        /// The request's place in line, if the mailbox was full.
+        place: Option<Arc<Place<Envelope>>>,
+    },
+    /// The outcome was known at once.
+    Known(Outcome<R>),
+    Taken,
+}
+
+impl<R: Send + 'static> Reply<R> {
+    pub(super) fn pending(
+        cell: Answer<R>,
+        target: Arc<dyn Target>,
+        place: Option<Arc<Place<Envelope>>>,
+    ) -> Self {
+        Self {
+            state: State::Pending {
+                cell,
+                target,
+                place,
+            },
+        }
+    }
+
+    pub(super) fn known(outcome: Outcome<R>) -> Self {
+        Self {
+            state: State::Known(outcome),
+        }
+    }
+
+    /// Waits for the answer.
+    ///
+    /// In a handler of the pool the handler's stack is parked and its worker goes on with other
+    /// actors; on a plain thread or an actor's own thread, that thread sleeps.
+    ///
+    /// # Errors
+    ///
+    /// Any [`AskError`] but `TimedOut`. It returns at once when the actor ends, panics, or
+    /// drops the [`ReplyTo`].
+    ///
+    /// # Not promised
+    ///
+    /// Actors that wait for each other in a circle wait forever.
+    pub fn wait(self) -> Result<R, AskError> {
+        self.wait_until(None)
+    }
+
+    /// Waits for the answer, at most for `limit`, by the system's clock.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait); besides [`AskError::TimedOut`], which says whether the request
+    /// was still queued (it will never run) or had begun (its effects may still come).
+    pub fn wait_for(self, limit: Duration) -> Result<R, AskError> {
+        let deadline = match &self.state {
+            State::Pending { target, .. } => later(target.runtime().now(), limit),
+            State::Known(_) | State::Taken => return self.wait_until(None),
+        };
+        self.wait_until(Some(deadline))
+    }
+
+    fn wait_until(mut self, deadline: Option<Instant>) -> Result<R, AskError> {
+        let target = match &self.state {
+            State::Pending { target, .. } => target.clone(),
+            State::Known(_) | State::Taken => return self.take_known(),
+        };
+        let waited = wait(target.runtime(), deadline, |waker| self.poll_outcome(waker));
+        match waited {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => self.give_up(AskError::TimedOut),
+            Err(error) => self.give_up(|_| AskError::Wait(error)),
+        }
+    }
+
+    /// Withdraws the request; if the answer came first after all, that is the outcome.
+    fn give_up(&mut self, error: impl FnOnce(crate::error::Stage) -> AskError) -> Outcome<R> {
+        let State::Pending { cell, .. } = &self.state else {
+            unreachable!("only a pending reply is waited for")
+        };
+        match cell.withdraw() {
+            Some(stage) => Err(error(stage)),
+            None => match self.poll_outcome(Waker::noop()) {
+                Poll::Ready(outcome) => outcome,
+                Poll::Pending => unreachable!("a request that was not withdrawn is answered"),
+            },
+        }
+    }
+
+    fn take_known(&mut self) -> Outcome<R> {
+        match std::mem::replace(&mut self.state, State::Taken) {
+            State::Known(outcome) => outcome,
+            State::Pending { .. } => unreachable!("a pending reply has no outcome"),
+            State::Taken => panic!("a reply is taken once"),
+        }
+    }
+
+    fn poll_outcome(&mut self, waker: &Waker) -> Poll<Outcome<R>> {
+        let State::Pending { cell, .. } = &self.state else {
+            return Poll::Ready(self.take_known());
+        };
+        // SAFETY: we are the only asker, and the state below keeps us from polling again.
+        let polled = unsafe { cell.poll(waker) };
+        if polled.is_ready() {
+            self.state = State::Taken;
+        }
+        polled
+    }
+
+    /// Whether the outcome is there, so that a wait returns at once.
+    pub fn is_ready(&self) -> bool {
+        match &self.state {
+            State::Pending { cell, .. } => cell.is_done(),
+            State::Known(_) | State::Taken => true,
+        }
+    }
+
+    /// Delivers the outcome to an actor as a message, instead of being waited for.
+    ///
+    /// `into_message` runs once, where the answer is given; it should be short. The message is
+    /// queued without waiting: if the mailbox is full it stands in line under `Block` and
+    /// `BlockFor`, and is dropped or rejected under the other policies, counted and reported as
+    /// a dead letter.
+    pub fn forward<A, M>(
+        self,
+        to: &Addr<A>,
+        into_message: impl FnOnce(Result<R, AskError>) -> M + Send + 'static,
+    ) where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        let to = to.downgrade();
+        let forward = Arc::new(Forward(Mutex::new(Some((
+            self,
+            Box::new(move |outcome| to.deliver(into_message(outcome))),
+        )))));
+        forward.wake();
+    }
+}
+
+/// A reply and where its outcome goes. Its own waker: called when the outcome is there.
+struct Forward<R>(Mutex<Option<Forwarded<R>>>);
+
+type Forwarded<R> = (Reply<R>, Box<dyn FnOnce(Outcome<R>) + Send>);
+
+impl<R: Send + 'static> Wake for Forward<R> {
+    fn wake(self: Arc<Self>) {
+        let mut guard = self.0.lock();
+        let Some((reply, _)) = guard.as_mut() else {
+            return;
+        };
+        let Poll::Ready(outcome) = reply.poll_outcome(&Waker::from(self.clone())) else {
+            return;
+        };
+        let forwarded = guard.take();
+        drop(guard);
+        if let Some((_, deliver)) = forwarded {
+            deliver(outcome);
+        }
+    }
+}
+
+impl<R: Send + 'static> Future for Reply<R> {
+    type Output = Result<R, AskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        self.poll_outcome(cx.waker())
+    }
+}
+
+impl<R> Drop for Reply<R> {
+    fn drop(&mut self) {
+        if let State::Pending {
+            cell,
+            target,
+            place,
+        } = &self.state
+        {
+            cell.withdraw();
+            if let Some(place) = place {
+                target.withdraw(place);
+            }
+        }
+    }
+}
+
+impl<R> Unpin for Reply<R> {}
+
+impl<R> fmt::Debug for Reply<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Pending { cell, .. } if !cell.is_done() => "pending",
+            State::Pending { .. } | State::Known(_) => "ready",
+            State::Taken => "taken",
+        };
+        f.debug_tuple("Reply").field(&state).finish()
+    }
+}
+
+/// Waits for all of several answers; returns them in the order of the requests.
+pub fn wait_all<R: Send + 'static>(
+    replies: impl IntoIterator<Item = Reply<R>>,
+) -> Vec<Result<R, AskError>> {
+    replies.into_iter().map(Reply::wait).collect()
+}
+
+/// The first of several answers: its index among them, and how that request ended.
+pub type First<R> = (usize, Result<R, AskError>);
+
+/// Waits until one of several answers is there, and takes it out of `replies`.
+///
+/// Returns its index and its outcome; `None` if `replies` is empty. If several are there, it is
+/// the first of them.
+///
+/// # Errors
+///
+/// If the wait could not be begun or was ended; `replies` is as it was.
+pub fn wait_any<R: Send + 'static>(
+    replies: &mut Vec<Reply<R>>,
+) -> Result<Option<First<R>>, WaitError> {
+    if let Some(index) = replies.iter().position(Reply::is_ready) {
+        let outcome = replies.remove(index).wait();
+        return Ok(Some((index, outcome)));
+    }
+    let target = replies.iter().find_map(|reply| match &reply.state {
+        State::Pending { target, .. } => Some(target.clone()),
+        State::Known(_) | State::Taken => None,
+    });
+    let Some(target) = target else {
+        return Ok(None);
+    };
+    let first = wait(target.runtime(), None, |waker| {
+        let mut polled = replies.iter_mut().enumerate().map(|(index, reply)| {
+            let polled = reply.poll_outcome(waker);
+            polled.map(|outcome| (index, outcome))
+        });
+        polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
+    })?;
+    let (index, outcome) = first.expect("a wait without deadline ends with an outcome");
+    drop(replies.remove(index));
+    Ok(Some((index, outcome)))
+}
+
+/// The right to answer one request, once, from anywhere.
+///
+/// Dropped unanswered, the asker learns it at once: [`AskError::Dropped`], or what became of
+/// the actor if it is dropped with it. For a message that was sent rather than asked, nobody
+/// waits and the answer is dropped.
+#[must_use = "dropped unanswered, it is an error at the asker"]
+pub struct ReplyTo<R: Send + 'static> {
+    cell: Option<Answer<R>>,
+}
+
+impl<R: Send + 'static> ReplyTo<R> {
+    pub(super) fn new(cell: Answer<R>) -> Self {
+        Self { cell: Some(cell) }
+    }
+
+    pub(super) fn nobody() -> Self {
+        Self { cell: None }
+    }
+
+    /// Gives the answer. It is dropped if nobody waits for it any more.
+    #[inline]
+    pub fn send(mut self, answer: R) {
+        if let Some(cell) = self.cell.take() {
+            // SAFETY: we are the only answerer, and have taken the cell out.
+            unsafe { cell.complete(Ok(answer)) };
+        }
+    }
+
+    /// Whether somebody waits for the answer or may come to; if not, work can be spared.
+    pub fn is_wanted(&self) -> bool {
+        self.cell.as_ref().is_some_and(|cell| cell.is_wanted())
+    }
+}
+
+impl<R: Send + 'static> Drop for ReplyTo<R> {
+    fn drop(&mut self) {
+        let Some(cell) = self.cell.take() else {
+            return;
+        };
+        match Frame::failure_of_dropped() {
+            DroppedHere::Settle(failure) => Box::new(Unanswered(cell)).settle(&failure),
+            DroppedHere::Keep(frame) => frame.keep_unwound(Box::new(Unanswered(cell))),
+        }
+    }
+}
+
+impl<R: Send + 'static> fmt::Debug for ReplyTo<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplyTo")
+            .field("is_wanted", &self.is_wanted())
+            .finish()
+    }
+}
+
+struct Unanswered<R: Send + 'static>(Answer<R>);
+
+impl<R: Send + 'static> Debt for Unanswered<R> {
+    fn settle(self: Box<Self>, failure: &Failure) {
+        // SAFETY: taken out of the only `ReplyTo`, which has not answered.
+        unsafe { self.0.complete(Err(failure.to_ask_error())) };
+    }
+}

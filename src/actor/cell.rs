@@ -1,0 +1,459 @@
+//! The one allocation of an actor: its mailbox, its counts, its state, and the actor itself.
+//!
+//! A [`Cell`] is shared by its addresses, the register of the system, and whoever runs it. The
+//! part that does not depend on the actor's type is the [`Core`].
+//!
+//! # Who may touch what
+//!
+//! | field | written by |
+//! |---|---|
+//! | `mailbox` | senders and the runner, by its protocol |
+//! | `orders` | anybody sets bits, the runner clears what it has obeyed; `KILL` stays |
+//! | `stage`, counts, `in_hand`, the actor | the runner: whoever holds the mailbox's claim |
+//! | `addresses` | holders of addresses |
+//! | `rare` | anybody, under its lock |
+#![expect(
+    unsafe_code,
+    reason = "the actor belongs to whoever holds the mailbox's claim"
+)]
+
+use std::any::type_name;
+use std::collections::BTreeSet;
+use std::ptr;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use tracing::Span;
+
+use super::Actor;
+use super::envelope::{Envelope, Vtable};
+use super::frame::Failure;
+use super::wait::WaitSlot;
+use crate::error::StopReason;
+use crate::executor::thread::OwnThread;
+use crate::executor::{Runnable, Task, Turn};
+use crate::id::ActorId;
+use crate::mailbox::{Mailbox, Overflow, Place, Pushed, Stood};
+use crate::observe::{
+    ActorSnapshot, ActorState, Counts, DeadLetter, LossReason, OwnCount, SharedCount,
+};
+use crate::runtime::{Order, Residence, Resident, Runtime};
+use crate::sync::{
+    AtomicPtr, AtomicU8, AtomicUsize, Mutex,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    UnsafeCell,
+};
+use crate::time::TimerKey;
+
+/// Orders to an actor; several may stand.
+pub(super) const START: u8 = 1;
+pub(super) const STOP: u8 = 1 << 1;
+pub(super) const DRAIN: u8 = 1 << 2;
+/// Stays set, so that every later wait of the handler ends at once.
+pub(super) const KILL: u8 = 1 << 3;
+pub(super) const SHUTDOWN_DRAIN: u8 = 1 << 4;
+pub(super) const SHUTDOWN_STOP: u8 = 1 << 5;
+
+/// How far an actor's life has come. Written by its runner.
+pub(super) mod stage {
+    /// It handles messages.
+    pub(in crate::actor) const LIVE: u8 = 0;
+    /// Its mailbox is closed; it handles what is queued, then ends.
+    pub(in crate::actor) const DRAINING: u8 = 1;
+    /// It ends; what is queued becomes dead letters.
+    pub(in crate::actor) const ENDING: u8 = 2;
+    /// It has ended.
+    pub(in crate::actor) const ENDED: u8 = 3;
+}
+
+/// What is set at the spawn and differs from the default.
+#[derive(Default)]
+pub(super) struct Settings {
+    pub(super) name: Option<Arc<str>>,
+    pub(super) overflow: Overflow,
+    pub(super) thread: Option<Arc<OwnThread>>,
+}
+
+/// What few actors need, or only at their end.
+#[derive(Default)]
+pub(super) struct Rare {
+    /// Why it ends; set before the mailbox is closed.
+    pub(super) reason: Option<StopReason>,
+    /// Who waits for its end.
+    pub(super) joiners: Vec<Waker>,
+    /// Its timers, which end with it.
+    pub(super) timers: BTreeSet<TimerKey>,
+    /// The span of its life, if somebody listens.
+    pub(super) span: Option<Span>,
+}
+
+/// The part of a cell that does not depend on the actor's type.
+pub(crate) struct Core {
+    pub(super) mailbox: Mailbox<Envelope>,
+    /// Strong addresses. They hold one count of the cell together.
+    pub(super) addresses: AtomicUsize,
+    pub(super) orders: AtomicU8,
+    pub(super) stage: AtomicU8,
+    /// The table of the message in hand, or null.
+    pub(super) in_hand: AtomicPtr<Vtable>,
+    pub(super) wait_slot: WaitSlot,
+    pub(super) taken: OwnCount,
+    pub(super) handled: OwnCount,
+    pub(super) dead_lettered: OwnCount,
+    pub(super) cancelled: OwnCount,
+    pub(super) dropped: SharedCount,
+    pub(super) rejected: SharedCount,
+    pub(super) settings: Option<Box<Settings>>,
+    pub(super) rare: Mutex<Option<Box<Rare>>>,
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) id: ActorId,
+    pub(super) residence: Residence,
+    pub(super) actor_type: fn() -> &'static str,
+}
+
+impl Core {
+    pub(super) fn new(
+        runtime: Arc<Runtime>,
+        id: ActorId,
+        residence: Residence,
+        capacity: usize,
+        settings: Option<Box<Settings>>,
+        actor_type: fn() -> &'static str,
+    ) -> Self {
+        Self {
+            mailbox: Mailbox::new(capacity),
+            addresses: AtomicUsize::new(1),
+            orders: AtomicU8::new(START),
+            stage: AtomicU8::new(stage::LIVE),
+            in_hand: AtomicPtr::new(ptr::null_mut()),
+            wait_slot: WaitSlot::new(),
+            taken: OwnCount::new(),
+            handled: OwnCount::new(),
+            dead_lettered: OwnCount::new(),
+            cancelled: OwnCount::new(),
+            dropped: SharedCount::new(),
+            rejected: SharedCount::new(),
+            settings,
+            rare: Mutex::new(None),
+            runtime,
+            id,
+            residence,
+            actor_type,
+        }
+    }
+
+    pub(super) fn name(&self) -> Option<&Arc<str>> {
+        self.settings.as_ref()?.name.as_ref()
+    }
+
+    pub(super) fn overflow(&self) -> Overflow {
+        self.settings
+            .as_ref()
+            .map_or_else(Overflow::default, |settings| settings.overflow)
+    }
+
+    pub(super) fn with_rare<R>(&self, f: impl FnOnce(&mut Rare) -> R) -> R {
+        f(self.rare.lock().get_or_insert_default())
+    }
+
+    /// Why it ends or has ended.
+    pub(super) fn reason(&self) -> Option<StopReason> {
+        self.rare.lock().as_ref()?.reason.clone()
+    }
+
+    pub(super) fn is_killed(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `give`; see `WaitSlot`.
+        self.orders.load(Acquire) & KILL != 0
+    }
+
+    pub(super) fn stage(&self) -> u8 {
+        // ORDERING: Acquire pairs with the Release in `set_stage`.
+        self.stage.load(Acquire)
+    }
+
+    pub(super) fn set_stage(&self, stage: u8) {
+        // ORDERING: Release: who sees the end sees what the actor did.
+        self.stage.store(stage, Release);
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let queued = self.mailbox.queue().len() as u64;
+        let dropped = self.dropped.get();
+        Counts {
+            accepted: self.taken.get() + dropped + queued,
+            handled: self.handled.get(),
+            dropped,
+            dead_lettered: self.dead_lettered.get(),
+            cancelled: self.cancelled.get(),
+            queued,
+            rejected: self.rejected.get(),
+        }
+    }
+
+    pub(super) fn message_in_hand(&self) -> Option<&'static str> {
+        // ORDERING: Acquire is not needed: tables are constants.
+        let vtable = self.in_hand.load(Relaxed);
+        // SAFETY: null, or a constant.
+        unsafe { vtable.as_ref() }.map(|vtable| (vtable.message_type)())
+    }
+
+    pub(super) fn post_dead_letter(&self, message_type: &'static str, reason: LossReason) {
+        self.runtime.letters.post(|| DeadLetter {
+            actor: self.id,
+            name: self.name().cloned(),
+            actor_type: (self.actor_type)(),
+            message_type,
+            reason: reason.clone(),
+        });
+        tracing::debug!(
+            target: "greenroom",
+            actor = %self.id,
+            actor_type = (self.actor_type)(),
+            message_type,
+            %reason,
+            "dead letter"
+        );
+    }
+
+    /// Why a request to this closed mailbox fails.
+    pub(super) fn failure(&self) -> Failure {
+        Failure::Ended(self.reason().unwrap_or(StopReason::Stopped))
+    }
+
+    /// Ready with the reason once the actor has ended.
+    pub(super) fn poll_ended(&self, waker: &Waker) -> Poll<StopReason> {
+        let mut guard = self.rare.lock();
+        let rare = guard.get_or_insert_default();
+        // Checked under the lock, under which the joiners are taken at the end.
+        if self.stage() == stage::ENDED {
+            let reason = rare.reason.clone();
+            return Poll::Ready(reason.expect("an actor ends for a reason"));
+        }
+        if !rare.joiners.iter().any(|known| known.will_wake(waker)) {
+            rare.joiners.push(waker.clone());
+        }
+        Poll::Pending
+    }
+}
+
+/// What an outstanding request knows of the actor that was asked.
+pub(crate) trait Target: Send + Sync {
+    fn runtime(&self) -> &Runtime;
+
+    /// Takes a request out of the line, if it still stands there.
+    fn withdraw(&self, place: &Place<Envelope>);
+}
+
+/// The actor itself.
+pub(super) enum Life<A> {
+    /// It is made by its runner at the beginning of the first turn.
+    Unborn(Box<dyn FnOnce() -> A + Send>),
+    Alive(A),
+    /// It has ended, or its making has panicked.
+    Gone,
+}
+
+/// An actor and all that belongs to it.
+pub(crate) struct Cell<A: Actor> {
+    core: Core,
+    pub(super) life: UnsafeCell<Life<A>>,
+}
+
+// SAFETY: the actor is touched only by whoever holds the mailbox's claim, one at a time, with
+// Acquire and Release between them. An actor that is not `Send` is spawned only on a thread of
+// its own, which makes it, is alone in claiming its mailbox, and drops it. Everything else in
+// the cell is `Send` and `Sync`.
+unsafe impl<A: Actor> Send for Cell<A> {}
+// SAFETY: as above.
+unsafe impl<A: Actor> Sync for Cell<A> {}
+
+impl<A: Actor> Cell<A> {
+    pub(super) fn new(core: Core, life: Life<A>) -> Self {
+        Self {
+            core,
+            life: UnsafeCell::new(life),
+        }
+    }
+
+    /// A cell whose actor never lived: the system was shutting down already.
+    pub(super) fn ended(runtime: Arc<Runtime>, reason: StopReason) -> Arc<Self> {
+        let (id, residence) = runtime.nowhere();
+        let core = Core::new(runtime, id, residence, 1, None, type_name::<A>);
+        core.with_rare(|rare| rare.reason = Some(reason));
+        core.mailbox.close(&mut Vec::new(), &mut Vec::new());
+        core.set_stage(stage::ENDED);
+        Arc::new(Self::new(core, Life::Gone))
+    }
+
+    /// Takes the cell out of the register again; nobody has its address yet.
+    pub(super) fn bury(&self) {
+        self.core
+            .runtime
+            .dismiss(self.core.residence, self.core.counts());
+    }
+
+    #[inline]
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// Gives the actor a turn where it lives.
+    #[inline]
+    pub(super) fn schedule(self: &Arc<Self>) {
+        match self.thread() {
+            Some(thread) => thread.schedule(),
+            None => self.core.runtime.executor.schedule(self.clone()),
+        }
+    }
+
+    pub(super) fn thread(&self) -> Option<&Arc<OwnThread>> {
+        self.core.settings.as_ref()?.thread.as_ref()
+    }
+
+    /// Makes the runner look again, now or soon.
+    pub(super) fn signal(self: &Arc<Self>) {
+        if self.core.mailbox.queue().signal() {
+            self.schedule();
+        }
+    }
+
+    /// Gives an order, which the runner obeys between messages.
+    pub(super) fn give(self: &Arc<Self>, order: u8) {
+        // ORDERING: Release publishes what the giver did before; AcqRel for `WaitSlot`'s sake.
+        self.core.orders.fetch_or(order, AcqRel);
+        if order & KILL != 0 {
+            self.core.wait_slot.call();
+        }
+        self.signal();
+    }
+
+    /// Queues an envelope if there is room.
+    #[inline]
+    pub(super) fn push(self: &Arc<Self>, envelope: Envelope) -> Result<(), Refusal> {
+        match self.core.mailbox.push(envelope) {
+            Pushed::Queued(schedule) => {
+                if schedule {
+                    self.schedule();
+                }
+                Ok(())
+            }
+            Pushed::Full(envelope, schedule) => {
+                if schedule {
+                    self.schedule();
+                }
+                Err(Refusal::Full(envelope))
+            }
+            Pushed::Closed(envelope) => Err(Refusal::Closed(envelope)),
+        }
+    }
+
+    /// Queues an envelope, or has it stand in line; `Ok(None)` once it is queued.
+    pub(super) fn push_or_stand(
+        self: &Arc<Self>,
+        envelope: Envelope,
+        waker: Option<&Waker>,
+    ) -> Result<Option<Arc<Place<Envelope>>>, Envelope> {
+        match self.core.mailbox.push_or_stand(envelope, waker) {
+            Stood::Queued(schedule) => {
+                if schedule {
+                    self.schedule();
+                }
+                Ok(None)
+            }
+            Stood::InLine(place) => Ok(Some(place)),
+            Stood::Closed(envelope) => Err(envelope),
+        }
+    }
+
+    /// Queues what nobody waits for: a timer's message, a forwarded answer. If the mailbox is
+    /// full, the message stands in line or is lost, by the policy; losses are counted.
+    pub(super) fn deliver(self: &Arc<Self>, envelope: Envelope) {
+        let message_type = envelope.vtable().message_type;
+        match self.push(envelope) {
+            Ok(()) => {}
+            Err(Refusal::Closed(envelope)) => envelope.discard(&self.core.failure()),
+            Err(Refusal::Full(envelope)) => match self.core.overflow() {
+                Overflow::Block | Overflow::BlockFor(_) => {
+                    if let Err(envelope) = self.push_or_stand(envelope, None) {
+                        envelope.discard(&self.core.failure());
+                    }
+                }
+                Overflow::Reject => {
+                    self.core.rejected.increment();
+                    envelope.discard(&Failure::Dropped);
+                    self.core
+                        .post_dead_letter(message_type(), LossReason::TimerRejected);
+                }
+                Overflow::DropNewest => self.drop_newest(envelope),
+            },
+        }
+    }
+
+    /// Drops a message by the policy, and counts it.
+    pub(super) fn drop_newest(&self, envelope: Envelope) {
+        let message_type = envelope.vtable().message_type;
+        self.core.dropped.increment();
+        envelope.discard(&Failure::Dropped);
+        self.core
+            .post_dead_letter(message_type(), LossReason::DroppedByPolicy);
+    }
+}
+
+/// Why an envelope was not queued.
+pub(super) enum Refusal {
+    Full(Envelope),
+    Closed(Envelope),
+}
+
+impl<A: Actor> Target for Cell<A> {
+    fn runtime(&self) -> &Runtime {
+        &self.core.runtime
+    }
+
+    fn withdraw(&self, place: &Place<Envelope>) {
+        drop(self.core.mailbox.withdraw(place));
+    }
+}
+
+impl<A: Actor> Runnable for Cell<A> {
+    fn run(self: Arc<Self>, turn: &Turn<'_>) -> Option<Task> {
+        super::runner::run(self, turn).map(|again| again as Task)
+    }
+}
+
+impl<A: Actor> Resident for Cell<A> {
+    fn id(&self) -> ActorId {
+        self.core.id
+    }
+
+    fn snapshot(&self) -> ActorSnapshot {
+        let core = &self.core;
+        let message_type = core.message_in_hand();
+        let state = if core.stage() == stage::ENDED {
+            ActorState::Ended(core.reason().unwrap_or(StopReason::Stopped))
+        } else if core.wait_slot.is_occupied() {
+            ActorState::Waiting { message_type }
+        } else if core.mailbox.queue().is_running() {
+            ActorState::Running { message_type }
+        } else {
+            ActorState::Idle
+        };
+        ActorSnapshot {
+            id: core.id,
+            name: core.name().cloned(),
+            actor_type: type_name::<A>(),
+            state,
+            capacity: core.mailbox.queue().capacity(),
+            waiting_senders: core.mailbox.line_len(),
+            counts: core.counts(),
+        }
+    }
+
+    fn order(self: Arc<Self>, order: Order) {
+        self.give(match order {
+            Order::Drain => SHUTDOWN_DRAIN,
+            Order::Stop => SHUTDOWN_STOP,
+            Order::Kill => SHUTDOWN_STOP | KILL,
+        });
+    }
+}

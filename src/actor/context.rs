@@ -1,0 +1,144 @@
+//! The actor's view of itself and its surroundings while a handler or hook runs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use super::cell::{Cell, STOP};
+use super::spawn::Spawner;
+use super::timer::{self, Timer};
+use super::wait::wait;
+use super::{Actor, Addr, DeferredHandler};
+use crate::error::WaitError;
+use crate::id::ActorId;
+use crate::sync::Ordering::Release;
+use crate::time::later;
+
+/// What a hook or handler can ask for; lent to it for the duration of the call.
+pub struct Context<A: Actor> {
+    cell: Arc<Cell<A>>,
+    /// Whether the message in hand is counted as handled already.
+    counted: bool,
+}
+
+impl<A: Actor> Context<A> {
+    pub(super) fn new(cell: Arc<Cell<A>>) -> Self {
+        Self {
+            cell,
+            counted: false,
+        }
+    }
+
+    pub(super) fn cell(&self) -> &Arc<Cell<A>> {
+        &self.cell
+    }
+
+    pub(super) fn into_cell(self) -> Arc<Cell<A>> {
+        self.cell
+    }
+
+    /// Counts the message in hand as handled, before its asker can know.
+    #[inline]
+    pub(super) fn count_handled(&mut self) {
+        self.cell.core().handled.increment();
+        self.counted = true;
+    }
+
+    /// Whether the message in hand was counted; the next one is not.
+    #[inline]
+    pub(super) fn take_counted(&mut self) -> bool {
+        std::mem::take(&mut self.counted)
+    }
+
+    /// This actor's address. As long as the result lives, the actor is not unreferenced.
+    pub fn addr(&self) -> Addr<A> {
+        Addr::from_cell(&self.cell)
+    }
+
+    /// This actor's id.
+    pub fn id(&self) -> ActorId {
+        self.cell.core().id
+    }
+
+    /// This actor's name, if it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.cell.core().name().map(|name| &**name)
+    }
+
+    /// The moment by the system's clock.
+    pub fn now(&self) -> Instant {
+        self.cell.core().runtime.now()
+    }
+
+    /// Ends this actor after the message in hand. What is queued becomes dead letters.
+    pub fn stop(&mut self) {
+        // The runner looks at its orders between messages; it needs no signal.
+        // ORDERING: Release pairs with the Acquire in the runner.
+        self.cell.core().orders.fetch_or(STOP, Release);
+    }
+
+    /// Spawns an actor with the defaults; see [`System::spawn`](crate::System::spawn).
+    pub fn spawn<B: Actor + Send>(&self, actor: B) -> Addr<B> {
+        self.actor().spawn_or_ended(actor)
+    }
+
+    /// Begins to spawn an actor otherwise; see [`Spawner`].
+    pub fn actor(&self) -> Spawner {
+        Spawner::new(self.cell.core().runtime.clone())
+    }
+
+    /// Waits for `duration` by the system's clock. The handler's stack is parked; its worker
+    /// goes on with other actors, this actor handles nothing else meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::Interrupted`] at once when this actor is killed, or was before;
+    /// [`WaitError::NoStack`] if the worker has nothing to go on with. `stop` does not end it.
+    pub fn sleep(&mut self, duration: Duration) -> Result<(), WaitError> {
+        let runtime = &self.cell.core().runtime;
+        let due = later(runtime.now(), duration);
+        wait(runtime, Some(due), |_| Poll::<()>::Pending).map(|_| ())
+    }
+
+    /// Sends `message` to this actor after `delay`, unless it has ended by then.
+    ///
+    /// The message is queued without waiting, by the mailbox's policy: if there is no room, it
+    /// stands in line under `Block` and `BlockFor`, and is lost, counted and reported under
+    /// `Reject` and `DropNewest`. A timer keeps no actor from being unreferenced.
+    pub fn send_after<M>(&self, delay: Duration, message: M) -> Timer
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        timer::send_after(&self.cell, delay, message)
+    }
+
+    /// Sends what `make` makes to this actor every `period`, at a fixed rate, the first time
+    /// after one period.
+    ///
+    /// At most one tick is pending: while the last one is queued, due ones are skipped. Ticks
+    /// do not drift: each is due at a multiple of `period` after this call, and is late by what
+    /// the system takes. Ticks that were missed altogether are skipped, not made up for.
+    /// `make` runs on the timer's thread and should be short; if it panics, the timer ends.
+    ///
+    /// # Panics
+    ///
+    /// If `period` is zero.
+    pub fn interval<M>(&self, period: Duration, make: impl FnMut() -> M + Send + 'static) -> Timer
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        timer::interval(&self.cell, period, make)
+    }
+}
+
+impl<A: Actor> fmt::Debug for Context<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .finish()
+    }
+}

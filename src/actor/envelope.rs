@@ -1,0 +1,379 @@
+//! A message on its way: 56 bytes, whatever its type.
+//!
+//! A message of up to 40 bytes lies in the envelope itself, a larger one in a box. The type is
+//! known by a table of functions; the reply, if one is asked for, by a raw count of its cell,
+//! whose type that table knows too.
+#![expect(
+    unsafe_code,
+    reason = "holds messages of any type as bytes, and knows them by a table"
+)]
+
+use std::any::type_name;
+use std::mem::{self, ManuallyDrop, MaybeUninit};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tracing::Span;
+
+use super::DeferredHandler;
+use super::ask::{Answer, Outcome, ReplyTo};
+use super::context::Context;
+use super::frame::Failure;
+use super::reply::ReplyCell;
+use crate::mailbox::{SegmentCache, Stored};
+
+/// What became of a message that was taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ran {
+    Handled,
+    /// The asker had gone; it was not run.
+    Cancelled,
+}
+
+type Payload = [MaybeUninit<u64>; 5];
+
+/// What is known of a message by its actor's and its own type, and by where it lies.
+pub(super) struct Vtable {
+    pub(super) message_type: fn() -> &'static str,
+    boxed: bool,
+    /// Runs the message on the actor. Both pointers are of the types that the table is for.
+    run: unsafe fn(&mut Payload, *const (), *mut (), *mut ()) -> Ran,
+    /// Drops the message and fails its reply.
+    discard: unsafe fn(&mut Payload, *const (), &Failure),
+    /// The span in which the message was sent, if it was recorded.
+    origin: unsafe fn(&Payload) -> Option<&Span>,
+}
+
+/// What travels in a box: a large message, or one that carries more than itself.
+struct Boxed<M> {
+    message: M,
+    origin: Option<Span>,
+    tick: Option<PendingTick>,
+}
+
+/// While this lives, a timer's tick is queued; the timer skips the next one.
+pub(super) struct PendingTick(Arc<AtomicBool>);
+
+impl PendingTick {
+    /// `None` if the last tick is still pending.
+    pub(super) fn begin(pending: &Arc<AtomicBool>) -> Option<Self> {
+        use std::sync::atomic::Ordering::AcqRel;
+        // ORDERING: AcqRel: pairs with the end of the last tick, whose handler ran before.
+        (!pending.swap(true, AcqRel)).then(|| Self(pending.clone()))
+    }
+}
+
+impl Drop for PendingTick {
+    fn drop(&mut self) {
+        // ORDERING: Release pairs with the Acquire in `begin`.
+        self.0.store(false, std::sync::atomic::Ordering::Release);
+    }
+}
+
+/// A message on its way.
+pub(crate) struct Envelope {
+    vtable: &'static Vtable,
+    /// A count of the reply's cell, or null.
+    reply: *const (),
+    payload: Payload,
+}
+
+// SAFETY: it holds a message and a reply, both `Send` by the bounds of `new`, and a table that
+// is shared by all.
+unsafe impl Send for Envelope {}
+
+impl Envelope {
+    /// Wraps a message for an actor of type `A`.
+    #[inline]
+    pub(super) fn new<A, M>(message: M, reply: Option<Answer<A::Reply>>) -> Self
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        let origin = current_span();
+        let reply = reply.map_or(ptr::null(), |cell| Arc::into_raw(cell).cast());
+        if fits::<M>() && origin.is_none() {
+            let mut payload = [MaybeUninit::uninit(); 5];
+            // SAFETY: `fits` says that the payload has the size and alignment.
+            unsafe { payload.as_mut_ptr().cast::<M>().write(message) };
+            Self {
+                vtable: const { &Inline::<A, M>::VTABLE },
+                reply,
+                payload,
+            }
+        } else {
+            Self::boxed::<A, M>(message, reply, origin, None)
+        }
+    }
+
+    /// Wraps the tick of a timer.
+    pub(super) fn tick<A, M>(message: M, tick: PendingTick) -> Self
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        Self::boxed::<A, M>(message, ptr::null(), None, Some(tick))
+    }
+
+    fn boxed<A, M>(
+        message: M,
+        reply: *const (),
+        origin: Option<Span>,
+        tick: Option<PendingTick>,
+    ) -> Self
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        let boxed = Box::new(Boxed {
+            message,
+            origin,
+            tick,
+        });
+        let mut payload = [MaybeUninit::uninit(); 5];
+        payload[0] = MaybeUninit::new(Box::into_raw(boxed).expose_provenance() as u64);
+        Self {
+            vtable: const { &InBox::<A, M>::VTABLE },
+            reply,
+            payload,
+        }
+    }
+
+    pub(super) fn vtable(&self) -> &'static Vtable {
+        self.vtable
+    }
+
+    /// The span in which it was sent.
+    pub(super) fn origin(&self) -> Option<&Span> {
+        // SAFETY: the table is the payload's own.
+        unsafe { (self.vtable.origin)(&self.payload) }
+    }
+
+    /// Runs the message.
+    ///
+    /// # Safety
+    ///
+    /// `actor` and `context` point to the `A` and the `Context<A>` for which the envelope was
+    /// made, and are not used by others meanwhile.
+    #[inline]
+    pub(super) unsafe fn run(self, actor: *mut (), context: *mut ()) -> Ran {
+        let mut this = ManuallyDrop::new(self);
+        let reply = this.reply;
+        // SAFETY: as the caller says; the payload is consumed once, since `this` is not
+        // dropped.
+        unsafe { (this.vtable.run)(&mut this.payload, reply, actor, context) }
+    }
+
+    /// Drops the message, and tells the asker, if there is one. A panic in the message's `Drop`
+    /// ends here.
+    pub(super) fn discard(self, failure: &Failure) {
+        let mut this = ManuallyDrop::new(self);
+        let reply = this.reply;
+        // SAFETY: the payload is consumed once, since `this` is not dropped.
+        unsafe { (this.vtable.discard)(&mut this.payload, reply, failure) };
+    }
+
+    /// Takes the message out again, and the reply's cell, which is not told.
+    ///
+    /// # Safety
+    ///
+    /// The envelope was made by `new::<A, M>`.
+    pub(super) unsafe fn into_parts<A, M>(self) -> (M, Option<Answer<A::Reply>>)
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        let mut this = ManuallyDrop::new(self);
+        let reply = (!this.reply.is_null()).then(|| {
+            // SAFETY: a count of the cell for this type, which is given out once.
+            unsafe { Arc::from_raw(this.reply.cast::<ReplyCell<Outcome<A::Reply>>>()) }
+        });
+        let message = if this.vtable.boxed {
+            // SAFETY: as above.
+            unsafe { unbox::<M>(&mut this.payload) }.message
+        } else {
+            // SAFETY: an inline payload of the type, consumed once.
+            unsafe { this.payload.as_ptr().cast::<M>().read() }
+        };
+        (message, reply)
+    }
+}
+
+impl Drop for Envelope {
+    fn drop(&mut self) {
+        let reply = self.reply;
+        // SAFETY: an envelope that is consumed otherwise is not dropped.
+        unsafe { (self.vtable.discard)(&mut self.payload, reply, &Failure::Dropped) };
+    }
+}
+
+impl Stored for Envelope {
+    fn with_cache<R>(f: impl FnOnce(&mut SegmentCache<Self>) -> R) -> Option<R> {
+        thread_local! {
+            static CACHE: std::cell::RefCell<SegmentCache<Envelope>> =
+                const { std::cell::RefCell::new(SegmentCache::new()) };
+        }
+        CACHE.try_with(|cache| f(&mut cache.borrow_mut())).ok()
+    }
+}
+
+#[inline]
+const fn fits<M>() -> bool {
+    size_of::<M>() <= size_of::<Payload>() && align_of::<M>() <= align_of::<Payload>()
+}
+
+/// The span to record with a message, if somebody listens that closely.
+#[inline]
+fn current_span() -> Option<Span> {
+    if tracing::level_filters::LevelFilter::current() < tracing::Level::TRACE {
+        return None;
+    }
+    let span = Span::current();
+    (!span.is_none()).then_some(span)
+}
+
+/// # Safety
+///
+/// The payload holds a `Boxed<M>` that has not been taken.
+unsafe fn unbox<M>(payload: &mut Payload) -> Box<Boxed<M>> {
+    // SAFETY: a boxed payload's first word is initialised.
+    let address = unsafe { payload[0].assume_init() } as usize;
+    // SAFETY: made by `Box::into_raw` for this type, and taken once.
+    unsafe { Box::from_raw(ptr::with_exposed_provenance_mut(address)) }
+}
+
+/// Drops a value of the user's; a panic of its `Drop` ends here.
+pub(super) fn drop_quietly<T>(value: T) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        tracing::error!(target: "greenroom", value = type_name::<T>(), "a Drop panicked");
+        forget_quietly(payload);
+    }
+}
+
+/// Drops a panic's payload; if its `Drop` panics too, that payload is leaked.
+pub(super) fn forget_quietly(payload: Box<dyn std::any::Any + Send>) {
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(second);
+    }
+}
+
+/// # Safety
+///
+/// As for [`Envelope::run`]; `reply` is null or a count of the cell for `A` and `M`.
+#[inline]
+unsafe fn handle<A, M>(message: M, reply: *const (), actor: *mut (), context: *mut ()) -> Ran
+where
+    A: DeferredHandler<M>,
+    M: Send + 'static,
+{
+    let reply = if reply.is_null() {
+        ReplyTo::nobody()
+    } else {
+        // SAFETY: as the caller says.
+        let cell = unsafe { Arc::from_raw(reply.cast::<ReplyCell<Outcome<A::Reply>>>()) };
+        if !cell.begin() {
+            drop_quietly(message);
+            return Ran::Cancelled;
+        }
+        ReplyTo::new(cell)
+    };
+    // SAFETY: as the caller says.
+    let actor = unsafe { &mut *actor.cast::<A>() };
+    // SAFETY: as the caller says.
+    let context = unsafe { &mut *context.cast::<Context<A>>() };
+    actor.handle_deferred(message, reply, context);
+    Ran::Handled
+}
+
+/// # Safety
+///
+/// `reply` is null or a count of a `ReplyCell<Outcome<R>>` that is ours.
+unsafe fn fail<R: Send + 'static>(reply: *const (), failure: &Failure) {
+    if !reply.is_null() {
+        // SAFETY: as the caller says.
+        let cell = unsafe { Arc::from_raw(reply.cast::<ReplyCell<Outcome<R>>>()) };
+        // SAFETY: the request was not handled, so nobody else answers.
+        unsafe { cell.complete(Err(failure.to_ask_error())) };
+        drop_quietly(cell);
+    }
+}
+
+/// The table of messages that lie in the envelope.
+struct Inline<A, M>(std::marker::PhantomData<(A, M)>);
+
+impl<A: DeferredHandler<M>, M: Send + 'static> Inline<A, M> {
+    const VTABLE: Vtable = Vtable {
+        message_type: type_name::<M>,
+        boxed: false,
+        run: Self::run,
+        discard: Self::discard,
+        origin: Self::origin,
+    };
+
+    unsafe fn run(
+        payload: &mut Payload,
+        reply: *const (),
+        actor: *mut (),
+        context: *mut (),
+    ) -> Ran {
+        // SAFETY: the payload holds an `M`, consumed once.
+        let message = unsafe { payload.as_ptr().cast::<M>().read() };
+        // SAFETY: as the caller says.
+        unsafe { handle::<A, M>(message, reply, actor, context) }
+    }
+
+    unsafe fn discard(payload: &mut Payload, reply: *const (), failure: &Failure) {
+        // SAFETY: the payload holds an `M`, consumed once.
+        drop_quietly(unsafe { payload.as_ptr().cast::<M>().read() });
+        // SAFETY: as the caller says.
+        unsafe { fail::<A::Reply>(reply, failure) };
+    }
+
+    unsafe fn origin(_: &Payload) -> Option<&Span> {
+        None
+    }
+}
+
+/// The table of messages that lie in a box.
+struct InBox<A, M>(std::marker::PhantomData<(A, M)>);
+
+impl<A: DeferredHandler<M>, M: Send + 'static> InBox<A, M> {
+    const VTABLE: Vtable = Vtable {
+        message_type: type_name::<M>,
+        boxed: true,
+        run: Self::run,
+        discard: Self::discard,
+        origin: Self::origin,
+    };
+
+    unsafe fn run(
+        payload: &mut Payload,
+        reply: *const (),
+        actor: *mut (),
+        context: *mut (),
+    ) -> Ran {
+        // SAFETY: the payload holds a `Boxed<M>`, consumed once.
+        let Boxed { message, tick, .. } = *unsafe { unbox::<M>(payload) };
+        // The next tick may be queued from now on.
+        drop(tick);
+        // SAFETY: as the caller says.
+        unsafe { handle::<A, M>(message, reply, actor, context) }
+    }
+
+    unsafe fn discard(payload: &mut Payload, reply: *const (), failure: &Failure) {
+        // SAFETY: the payload holds a `Boxed<M>`, consumed once.
+        drop_quietly(unsafe { unbox::<M>(payload) });
+        // SAFETY: as the caller says.
+        unsafe { fail::<A::Reply>(reply, failure) };
+    }
+
+    unsafe fn origin(payload: &Payload) -> Option<&Span> {
+        // SAFETY: a boxed payload's first word is initialised.
+        let address = unsafe { payload[0].assume_init() } as usize;
+        // SAFETY: the box lives as long as the envelope, to which the result is bound.
+        let boxed = unsafe { &*ptr::with_exposed_provenance::<Boxed<M>>(address) };
+        boxed.origin.as_ref()
+    }
+}

@@ -1,0 +1,207 @@
+//! Addresses by message type, whatever the actor.
+
+use std::fmt;
+use std::future::Future;
+use std::hash::{Hash, Hasher};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ask::Reply;
+use super::{Actor, Addr, DeferredHandler, ReplyOf};
+use crate::error::{SendError, TrySendError};
+use crate::id::ActorId;
+
+/// A future of a boxed send.
+type Sending<M> = Pin<Box<dyn Future<Output = Result<(), SendError<M>>> + Send>>;
+
+/// What every erased address can tell.
+trait Known: Send + Sync {
+    fn id(&self) -> ActorId;
+    fn name(&self) -> Option<&str>;
+    /// The cell's address, which tells actors apart, also those of different systems.
+    fn identity(&self) -> *const ();
+}
+
+impl<A: Actor> Known for Addr<A> {
+    fn id(&self) -> ActorId {
+        Addr::id(self)
+    }
+
+    fn name(&self) -> Option<&str> {
+        Addr::name(self)
+    }
+
+    fn identity(&self) -> *const () {
+        self.identity()
+    }
+}
+
+trait Sends<M>: Known {
+    fn send(&self, message: M) -> Result<(), SendError<M>>;
+    fn try_send(&self, message: M) -> Result<(), TrySendError<M>>;
+    fn send_for(&self, message: M, limit: Duration) -> Result<(), SendError<M>>;
+    fn send_async(&self, message: M) -> Sending<M>;
+}
+
+impl<A: DeferredHandler<M>, M: Send + 'static> Sends<M> for Addr<A> {
+    fn send(&self, message: M) -> Result<(), SendError<M>> {
+        Addr::send(self, message)
+    }
+
+    fn try_send(&self, message: M) -> Result<(), TrySendError<M>> {
+        Addr::try_send(self, message)
+    }
+
+    fn send_for(&self, message: M, limit: Duration) -> Result<(), SendError<M>> {
+        Addr::send_for(self, message, limit)
+    }
+
+    fn send_async(&self, message: M) -> Sending<M> {
+        Box::pin(Addr::send_async(self, message))
+    }
+}
+
+trait Asks<M, R>: Sends<M> {
+    fn ask(&self, message: M) -> Reply<R>;
+}
+
+impl<A: DeferredHandler<M>, M: Send + 'static> Asks<M, ReplyOf<A, M>> for Addr<A> {
+    fn ask(&self, message: M) -> Reply<ReplyOf<A, M>> {
+        Addr::ask(self, message)
+    }
+}
+
+macro_rules! erased_address {
+    ($name:ident < $($param:ident),+ >, $text:literal) => {
+        impl<$($param: Send + 'static),+> $name<$($param),+> {
+            /// Queues `message`; see [`Addr::send`].
+            ///
+            /// # Errors
+            ///
+            /// As [`Addr::send`].
+            pub fn send(&self, message: M) -> Result<(), SendError<M>> {
+                self.to.send(message)
+            }
+
+            /// Queues `message` without waiting; see [`Addr::try_send`].
+            ///
+            /// # Errors
+            ///
+            /// As [`Addr::try_send`].
+            pub fn try_send(&self, message: M) -> Result<(), TrySendError<M>> {
+                self.to.try_send(message)
+            }
+
+            /// Queues `message`, waiting at most for `limit`; see [`Addr::send_for`].
+            ///
+            /// # Errors
+            ///
+            /// As [`Addr::send_for`].
+            pub fn send_for(&self, message: M, limit: Duration) -> Result<(), SendError<M>> {
+                self.to.send_for(message, limit)
+            }
+
+            /// Queues `message`; waiting for room is awaited. See [`Addr::send_async`], from
+            /// which it differs by one allocation.
+            pub fn send_async(
+                &self,
+                message: M,
+            ) -> impl Future<Output = Result<(), SendError<M>>> + Send + use<$($param),+> {
+                self.to.send_async(message)
+            }
+
+            /// The actor's id.
+            pub fn id(&self) -> ActorId {
+                self.to.id()
+            }
+
+            /// The actor's name, if it has one.
+            pub fn name(&self) -> Option<&str> {
+                self.to.name()
+            }
+        }
+
+        impl<$($param: Send + 'static),+> Clone for $name<$($param),+> {
+            fn clone(&self) -> Self {
+                Self {
+                    to: self.to.clone(),
+                }
+            }
+        }
+
+        impl<$($param: Send + 'static),+> PartialEq for $name<$($param),+> {
+            fn eq(&self, other: &Self) -> bool {
+                self.to.identity() == other.to.identity()
+            }
+        }
+
+        impl<$($param: Send + 'static),+> Eq for $name<$($param),+> {}
+
+        impl<$($param: Send + 'static),+> Hash for $name<$($param),+> {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.to.identity().hash(state);
+            }
+        }
+
+        impl<$($param: Send + 'static),+> fmt::Debug for $name<$($param),+> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct($text)
+                    .field("name", &self.name())
+                    .field("id", &self.id())
+                    .finish()
+            }
+        }
+    };
+}
+
+/// Some actor that handles `M`. Keeps it alive as an [`Addr`] does.
+///
+/// # Examples
+///
+/// ```
+/// use greenroom::{Actor, Context, Handler, Recipient, System};
+///
+/// struct Printer;
+/// impl Actor for Printer {}
+/// impl Handler<String> for Printer {
+///     type Reply = ();
+///     fn handle(&mut self, line: String, _: &mut Context<Self>) { println!("{line}") }
+/// }
+///
+/// let system = System::new();
+/// let listeners: Vec<Recipient<String>> = vec![system.spawn(Printer).recipient()];
+/// for listener in &listeners {
+///     listener.send("hello".to_owned()).map_err(|error| error.without_message())?;
+/// }
+/// # Ok::<(), greenroom::SendError<()>>(())
+/// ```
+pub struct Recipient<M: Send + 'static> {
+    to: Arc<dyn Sends<M>>,
+}
+
+impl<M: Send + 'static> Recipient<M> {
+    pub(super) fn new<A: DeferredHandler<M>>(to: Addr<A>) -> Self {
+        Self { to: Arc::new(to) }
+    }
+}
+
+erased_address!(Recipient<M>, "Recipient");
+
+/// Some actor that answers `M` with `R`. Keeps it alive as an [`Addr`] does.
+pub struct Asker<M: Send + 'static, R: Send + 'static> {
+    to: Arc<dyn Asks<M, R>>,
+}
+
+impl<M: Send + 'static, R: Send + 'static> Asker<M, R> {
+    pub(super) fn new<A: DeferredHandler<M, Reply = R>>(to: Addr<A>) -> Self {
+        Self { to: Arc::new(to) }
+    }
+
+    /// Queues `message` as a request; see [`Addr::ask`].
+    pub fn ask(&self, message: M) -> Reply<R> {
+        self.to.ask(message)
+    }
+}
+
+erased_address!(Asker<M, R>, "Asker");

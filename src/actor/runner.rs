@@ -1,0 +1,403 @@
+//! One turn of an actor: claim, obey, handle a batch, let go; and the end of its life.
+//!
+//! A panic ends the actor, wherever in its code it happens; the worker goes on.
+#![expect(
+    unsafe_code,
+    reason = "the runner has the actor to itself while it holds the claim"
+)]
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::sync::Arc;
+
+use super::Actor;
+use super::cell::{Cell, DRAIN, KILL, Life, SHUTDOWN_DRAIN, SHUTDOWN_STOP, START, STOP, stage};
+use super::context::Context;
+use super::envelope::{Envelope, Ran, drop_quietly, forget_quietly};
+use super::frame::{Failure, Frame};
+use crate::error::StopReason;
+use crate::executor::Turn;
+use crate::mailbox::{Released, Wakes};
+use crate::observe::LossReason;
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
+
+/// Messages that an actor handles in one turn before others get theirs.
+const BATCH: u32 = 64;
+
+/// How a batch ended.
+enum Batch {
+    /// Nothing is left to do; the claim is given up.
+    Idle,
+    /// The turn is over with work left.
+    Again,
+    /// The actor is to end.
+    End(StopReason),
+}
+
+/// Runs the actor for a turn; returns it if it wants another one.
+pub(super) fn run<A: Actor>(cell: Arc<Cell<A>>, turn: &Turn<'_>) -> Option<Arc<Cell<A>>> {
+    if !cell.core().mailbox.queue().claim() {
+        return None;
+    }
+    let mut context = Context::new(cell);
+    let frame = Frame::new(context.cell().core());
+    let entered = frame.enter();
+    let again = Runner {
+        context: &mut context,
+        frame: &frame,
+    }
+    .turn(turn);
+    drop(entered);
+    frame.pay_wakes();
+    let cell = context.into_cell();
+    again.then_some(cell)
+}
+
+struct Runner<'a, A: Actor> {
+    context: &'a mut Context<A>,
+    frame: &'a Frame,
+}
+
+impl<A: Actor> Runner<'_, A> {
+    /// Whether the actor wants another turn. If not, the claim is given up, or kept for ever by
+    /// an actor that has ended.
+    fn turn(&mut self, turn: &Turn<'_>) -> bool {
+        if self.core().stage() == stage::ENDING {
+            self.finish();
+            return false;
+        }
+        let batch = match catch_unwind(AssertUnwindSafe(|| self.batch(turn))) {
+            Ok(batch) => batch,
+            Err(payload) => Batch::End(self.panicked(payload)),
+        };
+        match batch {
+            Batch::Idle => false,
+            Batch::Again => {
+                self.frame.before_requeue();
+                // SAFETY: we are the runner.
+                unsafe { self.core().mailbox.queue().requeue() };
+                true
+            }
+            Batch::End(reason) => {
+                self.begin_end(reason);
+                self.finish();
+                false
+            }
+        }
+    }
+
+    fn core(&self) -> &super::cell::Core {
+        self.context.cell().core()
+    }
+
+    fn batch(&mut self, turn: &Turn<'_>) -> Batch {
+        let mut budget = BATCH;
+        loop {
+            // ORDERING: Acquire pairs with the Release of whoever gave the order.
+            if self.core().orders.load(Acquire) != 0
+                && let Some(reason) = self.obey()
+            {
+                return Batch::End(reason);
+            }
+            // A turn handles at least one message, so that ready stacks cannot starve it.
+            let others_first = budget < BATCH && turn.others_are_ready();
+            if budget == 0 || turn.was_parked() || others_first {
+                return Batch::Again;
+            }
+            // SAFETY: we are the runner.
+            if let Some(envelope) = unsafe { self.core().mailbox.queue().take() } {
+                budget -= 1;
+                self.core().taken.increment();
+                if self.core().mailbox.has_line() {
+                    self.frame.grant();
+                }
+                self.handle(envelope);
+            } else if let Some(batch) = self.let_go() {
+                return batch;
+            }
+        }
+    }
+
+    #[inline]
+    fn handle(&mut self, envelope: Envelope) {
+        let vtable = ptr::from_ref(envelope.vtable()).cast_mut();
+        // ORDERING: Relaxed: a constant, for those who look from outside.
+        self.core().in_hand.store(vtable, Relaxed);
+        let traced = tracing::level_filters::LevelFilter::current() >= tracing::Level::TRACE;
+        if traced {
+            self.enter_span(&envelope);
+        }
+        let actor = self.actor();
+        // SAFETY: the envelope came through an address of this actor; the runner has the actor
+        // to itself, and lends the context to nobody else.
+        let ran = unsafe { envelope.run(actor.cast(), ptr::from_mut(self.context).cast()) };
+        if traced {
+            self.frame.leave_span();
+        }
+        let counted = self.context.take_counted();
+        let core = self.core();
+        match ran {
+            Ran::Handled if counted => {}
+            Ran::Handled => core.handled.increment(),
+            Ran::Cancelled => core.cancelled.increment(),
+        }
+        // ORDERING: Relaxed, as above.
+        core.in_hand.store(ptr::null_mut(), Relaxed);
+    }
+
+    #[cold]
+    fn enter_span(&self, envelope: &Envelope) {
+        let core = self.core();
+        let parent = core.rare.lock().as_ref().and_then(|rare| rare.span.clone());
+        let span = tracing::trace_span!(
+            target: "greenroom",
+            parent: parent.as_ref().and_then(tracing::Span::id),
+            "handle",
+            actor = %core.id,
+            name = core.name().map(|name| &**name),
+            message_type = (envelope.vtable().message_type)(),
+        );
+        if let Some(origin) = envelope.origin() {
+            span.follows_from(origin.id());
+        }
+        self.frame.enter_span(span);
+    }
+
+    fn actor(&self) -> *mut A {
+        self.context.cell().life.with_mut(|life| {
+            // SAFETY: the runner has the actor to itself.
+            match unsafe { &mut *life } {
+                Life::Alive(actor) => ptr::from_mut(actor),
+                Life::Unborn(_) | Life::Gone => unreachable!("only a living actor is run"),
+            }
+        })
+    }
+
+    fn set_life(&self, new: Life<A>) -> Life<A> {
+        self.context.cell().life.with_mut(|life| {
+            // SAFETY: the runner has the actor to itself.
+            std::mem::replace(unsafe { &mut *life }, new)
+        })
+    }
+
+    /// The beginning of the first turn.
+    fn start(&mut self) {
+        match self.set_life(Life::Gone) {
+            Life::Unborn(make) => {
+                self.set_life(Life::Alive(make()));
+            }
+            alive => {
+                self.set_life(alive);
+            }
+        }
+        let actor = self.actor();
+        // SAFETY: the runner has the actor to itself.
+        unsafe { &mut *actor }.started(self.context);
+    }
+
+    /// Obeys what was ordered; returns the reason if the actor is to end now.
+    #[cold]
+    fn obey(&mut self) -> Option<StopReason> {
+        // ORDERING: Acquire pairs with the Release of whoever gave the orders. What is obeyed
+        // is cleared, but for KILL.
+        let orders = self.core().orders.fetch_and(KILL, AcqRel);
+        if orders & START != 0 {
+            self.start();
+        }
+        // A stop from within `started` counts too; the others are looked at again anyway.
+        let orders = orders | self.core().orders.load(Acquire);
+        if orders & KILL != 0 {
+            let shutdown = orders & (SHUTDOWN_STOP | SHUTDOWN_DRAIN) != 0;
+            return Some(if shutdown {
+                StopReason::Shutdown
+            } else {
+                StopReason::Killed
+            });
+        }
+        if orders & STOP != 0 {
+            return Some(StopReason::Stopped);
+        }
+        if orders & SHUTDOWN_STOP != 0 {
+            return Some(StopReason::Shutdown);
+        }
+        if orders & DRAIN != 0 {
+            self.begin_drain(StopReason::Drained);
+        } else if orders & SHUTDOWN_DRAIN != 0 {
+            self.begin_drain(StopReason::Shutdown);
+        }
+        None
+    }
+
+    fn begin_drain(&self, reason: StopReason) {
+        if self.core().stage() == stage::LIVE {
+            self.core().set_stage(stage::DRAINING);
+            self.close(reason);
+        }
+    }
+
+    /// Closes the mailbox for this reason, unless it is closed already.
+    fn close(&self, reason: StopReason) {
+        let core = self.core();
+        let failure = Failure::Ended(reason.clone());
+        core.with_rare(|rare| rare.reason = Some(reason));
+        let mut orphans = Vec::new();
+        core.mailbox
+            .close(&mut self.frame.wakes.borrow_mut(), &mut orphans);
+        for orphan in orphans {
+            core.rejected.increment();
+            orphan.discard(&failure);
+        }
+    }
+
+    /// Nothing can be taken: lets go, or finds out what to do instead. `None`: look again.
+    fn let_go(&mut self) -> Option<Batch> {
+        let core = self.core();
+        let queue = core.mailbox.queue();
+        // SAFETY: we are the runner.
+        let exhausted = unsafe { queue.is_exhausted() };
+        if exhausted && core.stage() == stage::DRAINING {
+            let reason = core.reason();
+            return Some(Batch::End(reason.expect("a drain has a reason")));
+        }
+        // Once no address is left, none can come: an upgrade needs one, and the actor that
+        // could make one is not running.
+        // ORDERING: Acquire pairs with the Release of the last address's drop.
+        if exhausted && core.addresses.load(Acquire) == 0 && core.stage() == stage::LIVE {
+            self.begin_drain(StopReason::Unreferenced);
+            return None;
+        }
+        // SAFETY: we are the runner, and no longer if it says so.
+        match unsafe { queue.release() } {
+            Released::Idle => Some(Batch::Idle),
+            Released::Busy => None,
+            Released::Line => {
+                self.frame.grant();
+                None
+            }
+        }
+    }
+
+    /// A handler or hook has panicked: tells those who waited for it.
+    fn panicked(&mut self, payload: Box<dyn Any + Send>) -> StopReason {
+        let message: Arc<str> = panic_message(&*payload).into();
+        forget_quietly(payload);
+        self.frame.leave_span();
+        // The handler may have returned, and the answer's `Drop` may have panicked.
+        let counted = self.context.take_counted();
+        let core = self.core();
+        let reason = StopReason::Panicked {
+            message: message.clone(),
+        };
+        let message_type = core.message_in_hand();
+        tracing::error!(
+            target: "greenroom",
+            actor = %core.id,
+            name = core.name().map(|name| &**name),
+            actor_type = (core.actor_type)(),
+            message_type,
+            panic = &*message,
+            "an actor panicked"
+        );
+        if let Some(message_type) = message_type.filter(|_| !counted) {
+            core.dead_lettered.increment();
+            core.post_dead_letter(message_type, LossReason::Panicked(message));
+        }
+        // ORDERING: Relaxed: for those who look from outside.
+        core.in_hand.store(ptr::null_mut(), Relaxed);
+        self.frame.settle_unwound(&reason);
+        reason
+    }
+
+    fn begin_end(&mut self, reason: StopReason) {
+        let core = self.core();
+        core.set_stage(stage::ENDING);
+        self.close(reason);
+    }
+
+    /// Turns what is queued into dead letters, and ends the actor once nothing is left.
+    ///
+    /// Asks for no further turn: either a sender is between its reservation and its writing,
+    /// and will schedule us, or the actor has ended and nobody may run it again.
+    fn finish(&mut self) {
+        let reason = self.core().reason().expect("an end has a reason");
+        let failure = Failure::Ended(reason.clone());
+        loop {
+            let core = self.core();
+            let queue = core.mailbox.queue();
+            // SAFETY: we are the runner.
+            while let Some(envelope) = unsafe { queue.take() } {
+                core.taken.increment();
+                core.dead_lettered.increment();
+                let message_type = envelope.vtable().message_type;
+                envelope.discard(&failure);
+                core.post_dead_letter(message_type(), LossReason::Stopped(reason.clone()));
+            }
+            // SAFETY: we are the runner.
+            if unsafe { queue.is_exhausted() } {
+                break;
+            }
+            // SAFETY: we are the runner, and no longer if it says so.
+            if unsafe { queue.release() } == Released::Idle {
+                return;
+            }
+        }
+        self.end(&reason);
+    }
+
+    fn end(&mut self, reason: &StopReason) {
+        self.frame.begin_ending(reason);
+        let mut life = self.set_life(Life::Gone);
+        if let Life::Alive(actor) = &mut life {
+            let stopped = catch_unwind(AssertUnwindSafe(|| actor.stopped(reason, self.context)));
+            if let Err(payload) = stopped {
+                self.report_panic_in_stopped(payload);
+                self.frame.settle_unwound(reason);
+            }
+        }
+        drop_quietly(life);
+        let core = self.core();
+        let (timers, span) =
+            core.with_rare(|rare| (std::mem::take(&mut rare.timers), rare.span.take()));
+        for timer in timers {
+            core.runtime.timers.cancel(timer);
+        }
+        drop(span);
+        tracing::debug!(target: "greenroom", actor = %core.id, %reason, "an actor ended");
+        let joiners = core.with_rare(|rare| {
+            core.set_stage(stage::ENDED);
+            // The books are closed: nothing is accepted any more, and the runner is done. Under
+            // the lock, so that who sees the end sees the totals with this actor's counts.
+            core.runtime.dismiss(core.residence, core.counts());
+            std::mem::take(&mut rare.joiners)
+        });
+        let mut wakes: Wakes = self.frame.wakes.take();
+        wakes.extend(joiners);
+        wakes.into_iter().for_each(std::task::Waker::wake);
+        if let Some(thread) = self.context.cell().thread() {
+            thread.end();
+        }
+    }
+
+    #[cold]
+    fn report_panic_in_stopped(&self, payload: Box<dyn Any + Send>) {
+        tracing::error!(
+            target: "greenroom",
+            actor = %self.core().id,
+            panic = panic_message(&*payload),
+            "`stopped` panicked"
+        );
+        forget_quietly(payload);
+    }
+}
+
+/// The words of a panic.
+pub(super) fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        text
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text
+    } else {
+        "(a panic without words)"
+    }
+}

@@ -1,0 +1,197 @@
+//! Spawning: the options of an actor, and the beginning of its life.
+
+use std::any::type_name;
+use std::fmt;
+use std::sync::Arc;
+
+use super::cell::{Cell, Core, Life, Settings};
+use super::{Actor, Addr};
+use crate::error::{SpawnError, StopReason};
+use crate::executor::Executor;
+use crate::executor::thread::OwnThread;
+use crate::mailbox::{MAX_CAPACITY, Overflow};
+use crate::runtime::Runtime;
+
+/// Messages that a mailbox holds if nothing else is said.
+const DEFAULT_CAPACITY: usize = 1024;
+
+/// The options of an actor to be spawned.
+///
+/// # Examples
+///
+/// ```
+/// use greenroom::{Actor, Overflow, System};
+///
+/// struct Log;
+/// impl Actor for Log {}
+///
+/// let system = System::new();
+/// let log = system
+///     .actor()
+///     .name("log")
+///     .capacity(64)
+///     .overflow(Overflow::DropNewest)
+///     .spawn(Log)?;
+/// assert_eq!(log.name(), Some("log"));
+/// # Ok::<(), greenroom::SpawnError>(())
+/// ```
+#[must_use = "nothing is spawned until `spawn` or `spawn_thread`"]
+pub struct Spawner {
+    runtime: Arc<Runtime>,
+    name: Option<Arc<str>>,
+    capacity: usize,
+    overflow: Overflow,
+}
+
+impl Spawner {
+    pub(crate) fn new(runtime: Arc<Runtime>) -> Self {
+        Self {
+            runtime,
+            name: None,
+            capacity: DEFAULT_CAPACITY,
+            overflow: Overflow::default(),
+        }
+    }
+
+    /// A name for logs and snapshots; it need not be unique. The default is none.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How many messages the mailbox holds, from 1 to 16,777,215. The default is 1024. Memory
+    /// is used only for messages that are queued.
+    pub fn capacity(mut self, messages: usize) -> Self {
+        self.capacity = messages;
+        self
+    }
+
+    /// What `send` does when the mailbox is full. The default is [`Overflow::Block`].
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// Spawns the actor in the pool, and returns when it can be sent to; its `started` may not
+    /// have run by then.
+    ///
+    /// # Errors
+    ///
+    /// If the capacity is out of range or the system is shutting down. The actor is dropped.
+    pub fn spawn<A: Actor + Send>(self, actor: A) -> Result<Addr<A>, SpawnError> {
+        let cell = self.admit(Life::Alive(actor), None)?;
+        cell.signal();
+        Ok(Addr::adopt(cell))
+    }
+
+    /// Spawns with the defaults; if the system is shutting down, the address is one of an actor
+    /// that has ended.
+    pub(crate) fn spawn_or_ended<A: Actor + Send>(self, actor: A) -> Addr<A> {
+        let runtime = self.runtime.clone();
+        match self.spawn(actor) {
+            Ok(addr) => addr,
+            Err(_) => Addr::adopt(Cell::ended(runtime, StopReason::Shutdown)),
+        }
+    }
+
+    /// Spawns an actor on a thread of its own, which makes it by calling `make`; so it need not
+    /// be `Send`. Returns when it can be sent to; `make` may not have run by then.
+    ///
+    /// The thread carries the actor's name, sleeps while there is nothing to do, and ends with
+    /// the actor. Waits in its handlers block the thread. If `make` panics, the actor ends with
+    /// [`StopReason::Panicked`].
+    ///
+    /// In a system that is stepped by hand there is no such thread: the stepping thread makes
+    /// the actor and runs it.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn), and if the operating system refuses the thread.
+    pub fn spawn_thread<A: Actor>(
+        self,
+        make: impl FnOnce() -> A + Send + 'static,
+    ) -> Result<Addr<A>, SpawnError> {
+        let life = Life::Unborn(Box::new(make));
+        if matches!(self.runtime.executor, Executor::Stepped(_)) {
+            let cell = self.admit(life, None)?;
+            cell.signal();
+            return Ok(Addr::adopt(cell));
+        }
+        let thread = OwnThread::new();
+        let name = self.name.clone();
+        let cell = self.admit(life, Some(thread.clone()))?;
+        let id = cell.core().id;
+        let name = name.map_or_else(|| format!("greenroom-actor-{id}"), |name| name.to_string());
+        if let Err(error) = thread.start(name, cell.clone()) {
+            cell.bury();
+            return Err(SpawnError::Thread(error));
+        }
+        cell.signal();
+        Ok(Addr::adopt(cell))
+    }
+
+    fn admit<A: Actor>(
+        self,
+        life: Life<A>,
+        thread: Option<Arc<OwnThread>>,
+    ) -> Result<Arc<Cell<A>>, SpawnError> {
+        let Self {
+            runtime,
+            name,
+            capacity,
+            overflow,
+        } = self;
+        if !(1..=MAX_CAPACITY).contains(&capacity) {
+            return Err(SpawnError::Capacity {
+                capacity,
+                limit: MAX_CAPACITY,
+            });
+        }
+        let plain = name.is_none() && overflow == Overflow::default() && thread.is_none();
+        let settings = (!plain).then(|| {
+            Box::new(Settings {
+                name,
+                overflow,
+                thread,
+            })
+        });
+        let cell = runtime.admit(|id, residence| {
+            let core = Core::new(
+                runtime.clone(),
+                id,
+                residence,
+                capacity,
+                settings,
+                type_name::<A>,
+            );
+            Arc::new(Cell::new(core, life))
+        })?;
+        open_span(cell.core());
+        Ok(cell)
+    }
+}
+
+/// The span of the actor's life, if somebody listens.
+fn open_span(core: &Core) {
+    if tracing::level_filters::LevelFilter::current() < tracing::Level::DEBUG {
+        return;
+    }
+    let span = tracing::debug_span!(
+        target: "greenroom",
+        "actor",
+        id = %core.id,
+        name = core.name().map(|name| &**name),
+        actor_type = (core.actor_type)(),
+    );
+    core.with_rare(|rare| rare.span = Some(span));
+}
+
+impl fmt::Debug for Spawner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spawner")
+            .field("name", &self.name)
+            .field("capacity", &self.capacity)
+            .field("overflow", &self.overflow)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,197 @@
+//! Messages that an actor sends to itself later.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::Weak;
+use std::time::{Duration, Instant};
+
+use super::cell::Cell;
+use super::envelope::{Envelope, PendingTick, forget_quietly};
+use super::{Actor, DeferredHandler};
+use crate::sync::Mutex;
+use crate::time::{Action, TimerKey, Timers, later};
+
+/// A message or messages to come. Dropping this value does not cancel them.
+///
+/// They end with the actor by themselves.
+#[derive(Clone)]
+pub struct Timer(Arc<Shared>);
+
+struct Shared {
+    timers: Arc<Timers>,
+    state: Mutex<State>,
+}
+
+enum State {
+    Set(TimerKey),
+    /// Due; an interval sets it again.
+    Firing,
+    Over,
+}
+
+impl Timer {
+    fn new(timers: Arc<Timers>) -> Self {
+        Self(Arc::new(Shared {
+            timers,
+            state: Mutex::new(State::Firing),
+        }))
+    }
+
+    /// Lets nothing come any more. A message that is queued already is not taken back.
+    ///
+    /// Returns whether anything was still to come.
+    pub fn cancel(&self) -> bool {
+        let state = std::mem::replace(&mut *self.0.state.lock(), State::Over);
+        match state {
+            State::Set(key) => self.0.timers.cancel(key),
+            State::Firing => true,
+            State::Over => false,
+        }
+    }
+
+    /// Has `fire` called at `due`, unless the timer is cancelled or its actor ends.
+    fn set<A: Actor>(
+        &self,
+        cell: &Arc<Cell<A>>,
+        due: Instant,
+        fire: impl FnOnce(&Arc<Cell<A>>) + Send + 'static,
+    ) {
+        let mut state = self.0.state.lock();
+        if matches!(*state, State::Over) {
+            return;
+        }
+        let this = self.clone();
+        let weak = Arc::downgrade(cell);
+        let action = Action::Run(Box::new(move || this.fire(&weak, fire)));
+        let key = self.0.timers.set(due, action);
+        *state = State::Set(key);
+        cell.core().with_rare(|rare| rare.timers.insert(key));
+    }
+
+    fn fire<A: Actor>(&self, cell: &Weak<Cell<A>>, fire: impl FnOnce(&Arc<Cell<A>>)) {
+        let State::Set(key) = std::mem::replace(&mut *self.0.state.lock(), State::Firing) else {
+            *self.0.state.lock() = State::Over;
+            return;
+        };
+        let cell = cell.upgrade();
+        let cell = cell.filter(|cell| !cell.core().mailbox.queue().is_closed());
+        let Some(cell) = cell else {
+            *self.0.state.lock() = State::Over;
+            return;
+        };
+        cell.core().with_rare(|rare| rare.timers.remove(&key));
+        fire(&cell);
+    }
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match *self.0.state.lock() {
+            State::Set(_) | State::Firing => "set",
+            State::Over => "over",
+        };
+        f.debug_tuple("Timer").field(&state).finish()
+    }
+}
+
+pub(super) fn send_after<A, M>(cell: &Arc<Cell<A>>, delay: Duration, message: M) -> Timer
+where
+    A: DeferredHandler<M>,
+    M: Send + 'static,
+{
+    let runtime = &cell.core().runtime;
+    let timer = Timer::new(runtime.timers.clone());
+    let over = timer.clone();
+    timer.set(cell, later(runtime.now(), delay), move |cell| {
+        *over.0.state.lock() = State::Over;
+        cell.deliver(Envelope::new::<A, M>(message, None));
+    });
+    timer
+}
+
+pub(super) fn interval<A, M>(
+    cell: &Arc<Cell<A>>,
+    period: Duration,
+    make: impl FnMut() -> M + Send + 'static,
+) -> Timer
+where
+    A: DeferredHandler<M>,
+    M: Send + 'static,
+{
+    assert!(!period.is_zero(), "an interval's period is not zero");
+    let runtime = &cell.core().runtime;
+    let timer = Timer::new(runtime.timers.clone());
+    let interval = Interval {
+        timer: timer.clone(),
+        due: later(runtime.now(), period),
+        period,
+        pending: Arc::default(),
+        make,
+        message: std::marker::PhantomData,
+    };
+    interval.set(cell);
+    timer
+}
+
+struct Interval<F, M> {
+    timer: Timer,
+    due: Instant,
+    period: Duration,
+    pending: Arc<std::sync::atomic::AtomicBool>,
+    make: F,
+    message: std::marker::PhantomData<fn() -> M>,
+}
+
+impl<F: FnMut() -> M + Send + 'static, M: Send + 'static> Interval<F, M> {
+    fn set<A: DeferredHandler<M>>(self, cell: &Arc<Cell<A>>) {
+        let timer = self.timer.clone();
+        timer.set(cell, self.due, move |cell| self.fire(cell));
+    }
+
+    fn fire<A: DeferredHandler<M>>(mut self, cell: &Arc<Cell<A>>) {
+        if let Some(tick) = PendingTick::begin(&self.pending) {
+            match catch_unwind(AssertUnwindSafe(&mut self.make)) {
+                Ok(message) => cell.deliver(Envelope::tick::<A, M>(message, tick)),
+                Err(payload) => {
+                    tracing::error!(
+                        target: "greenroom",
+                        actor = %cell.core().id,
+                        "the closure that makes a timer's message panicked; the timer ends"
+                    );
+                    forget_quietly(payload);
+                    self.timer.cancel();
+                    return;
+                }
+            }
+        }
+        self.due = next_due(self.due, self.period, cell.core().runtime.now());
+        self.set(cell);
+    }
+}
+
+/// The first multiple of `period` after `due` that lies in the future.
+fn next_due(due: Instant, period: Duration, now: Instant) -> Instant {
+    let late = now.saturating_duration_since(due);
+    let missed = late.as_nanos() / period.as_nanos();
+    let missed = u32::try_from(missed).unwrap_or(u32::MAX - 1);
+    later(due, period.saturating_mul(missed + 1))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_interval_skips_to_the_next_multiple_of_its_period() {
+        let due = Instant::now();
+        let period = Duration::from_millis(10);
+        for (late, next) in [(0, 10), (9, 10), (10, 20), (35, 40)] {
+            let now = due + Duration::from_millis(late);
+            assert_eq!(
+                next_due(due, period, now),
+                due + Duration::from_millis(next)
+            );
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Runs things when told that they are ready, and parks and resumes the stacks they run on.
+//!
+//! Knows no actors: it runs [`Runnable`]s. There are three places to run: the work-stealing
+//! [`pool`], a [`thread`] of its own, and the executor [`stepped`] by hand.
+//!
+//! # The rules of the loop
+//!
+//! 1. A worker's loop and the handlers that it runs share one stack. A handler that never waits
+//!    costs no switch.
+//! 2. A handler that waits leaves that stack parked, loop and all; the worker takes another
+//!    stack from its pool and begins a new loop there.
+//! 3. A parked stack is resumed by its own worker only, and only between two messages of the
+//!    loop that resumes it, on top of which it then runs.
+//! 4. A stack that was parked never goes on with its old loop: when its handler has ended, it
+//!    lets go of its actor and goes back to the pool.
+//! 5. A stack is never dropped or unwound while it is parked.
+//!
+//! So at any time a worker has one loop, at most one resumed stack on top of it, and any number
+//! of parked stacks; nobody runs on the stack of somebody who waits.
+
+pub(crate) mod park;
+pub(crate) mod pool;
+mod ready;
+mod sleep;
+pub(crate) mod stacks;
+pub(crate) mod stepped;
+pub(crate) mod thread;
+
+use std::sync::Arc;
+
+pub(crate) use park::block;
+use stacks::StackControl;
+
+/// Something that can be run for a turn.
+pub(crate) trait Runnable: Send + Sync {
+    /// Runs for one turn, and returns itself if it wants another one.
+    fn run(self: Arc<Self>, turn: &Turn<'_>) -> Option<Task>;
+}
+
+/// An entry of a run queue.
+pub(crate) type Task = Arc<dyn Runnable>;
+
+/// What a turn may ask of the place where it runs.
+pub(crate) struct Turn<'a> {
+    /// The stack, if it can be parked.
+    stack: Option<&'a StackControl>,
+}
+
+impl<'a> Turn<'a> {
+    pub(crate) fn on(stack: Option<&'a StackControl>) -> Self {
+        Self { stack }
+    }
+
+    /// Whether the stack was parked during this turn, which then ends with the message in hand.
+    #[inline]
+    pub(crate) fn was_parked(&self) -> bool {
+        self.stack.is_some_and(StackControl::was_parked)
+    }
+
+    /// Whether a parked stack of this worker is ready to go on.
+    #[inline]
+    pub(crate) fn others_are_ready(&self) -> bool {
+        self.stack.is_some_and(StackControl::others_are_ready)
+    }
+}
+
+/// Where a system's actors run unless they have threads of their own.
+pub(crate) enum Executor {
+    Pool(pool::Pool),
+    Stepped(Arc<stepped::Stepped>),
+}
+
+impl Executor {
+    #[inline]
+    pub(crate) fn schedule(&self, task: Task) {
+        match self {
+            Self::Pool(pool) => pool.schedule(task),
+            Self::Stepped(stepped) => stepped.schedule(task),
+        }
+    }
+
+    /// Lets the threads end once nothing is left to run.
+    pub(crate) fn end(&self) {
+        match self {
+            Self::Pool(pool) => pool.end(),
+            Self::Stepped(_) => {}
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! Stacks that can be parked: each a coroutine that runs its worker's loop.
+//!
+//! Everything here belongs to one worker's thread: a [`Stack`] holds a coroutine, which is not
+//! `Send`, so the types keep it there. Only [`StackControl`], by which a stack is made ready,
+//! is known to other threads.
+//!
+//! The rules that this module keeps are those of the [executor](super).
+#![expect(
+    unsafe_code,
+    reason = "reaches the running stack through a pointer in a thread-local"
+)]
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::ptr;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+
+use corosensei::stack::DefaultStack;
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+
+use super::park::{Token, context, set_context};
+use super::ready::{Linked, ReadyList};
+use super::sleep::Bell;
+use crate::error::WaitError;
+use crate::sync::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed};
+
+/// How large the stacks of a system are, and how many there may be.
+#[derive(Debug)]
+pub(crate) struct StackLimits {
+    pub(crate) stack_bytes: usize,
+    pub(crate) max_stacks: usize,
+    live: AtomicUsize,
+}
+
+impl StackLimits {
+    pub(crate) fn new(stack_bytes: usize, max_stacks: usize) -> Self {
+        Self {
+            stack_bytes,
+            max_stacks,
+            live: AtomicUsize::new(0),
+        }
+    }
+
+    /// Counts one more stack, if there may be one.
+    fn admit(&self) -> bool {
+        // ORDERING: Relaxed: only the number counts, nothing is published through it.
+        self.live
+            .fetch_update(Relaxed, Relaxed, |live| {
+                (live < self.max_stacks).then_some(live + 1)
+            })
+            .is_ok()
+    }
+
+    fn dismiss(&self) {
+        // ORDERING: Relaxed, as above.
+        self.live.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Where a worker's parked stacks are made ready, and how it is called.
+pub(crate) struct Hub {
+    ready: ReadyList<StackControl>,
+    pub(crate) bell: Bell,
+    /// How many stacks are parked; written by the worker.
+    parked: AtomicUsize,
+}
+
+impl Hub {
+    pub(crate) fn new() -> Self {
+        Self {
+            ready: ReadyList::new(),
+            bell: Bell::new(),
+            parked: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    pub(crate) fn parked_stacks(&self) -> usize {
+        // ORDERING: Relaxed: a figure for snapshots.
+        self.parked.load(Relaxed)
+    }
+}
+
+/// What other threads know of a stack.
+pub(crate) struct StackControl {
+    token: Token,
+    hub: Arc<Hub>,
+    link: AtomicPtr<StackControl>,
+    /// Where the stack lies while it is parked. Used by the worker only.
+    place: AtomicUsize,
+    /// Whether the stack has been parked since its loop began. Used by the worker only.
+    was_parked: AtomicBool,
+}
+
+impl StackControl {
+    #[inline]
+    pub(crate) fn was_parked(&self) -> bool {
+        // ORDERING: Relaxed: used by the worker only.
+        self.was_parked.load(Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn others_are_ready(&self) -> bool {
+        self.hub.has_ready()
+    }
+}
+
+impl Linked for StackControl {
+    fn link(&self) -> &AtomicPtr<Self> {
+        &self.link
+    }
+}
+
+impl Wake for StackControl {
+    fn wake(self: Arc<Self>) {
+        if self.token.notify() {
+            let hub = self.hub.clone();
+            hub.ready.push(self);
+            hub.bell.ring();
+        }
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.token.notify() {
+            self.hub.ready.push(self.clone());
+            self.hub.bell.ring();
+        }
+    }
+}
+
+/// What a stack is told when it is switched to.
+enum Command {
+    /// Begin a loop.
+    Drive,
+    /// Go on after the wait.
+    Resume,
+    /// End.
+    Quit,
+}
+
+/// Why a stack switched back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Switch {
+    /// Its handler waits.
+    Parked,
+    /// It has nothing to do; its loop is over.
+    Free,
+    /// Its loop ended because the worker is to end.
+    Ended,
+}
+
+/// How a loop ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LoopEnd {
+    /// The stack was parked meanwhile, or the loop was for one turn only.
+    Over,
+    /// The worker is to end.
+    WorkerEnds,
+}
+
+/// A worker's loop, as its stacks run it.
+pub(crate) trait Drive {
+    fn drive(&self, stack: &StackControl) -> LoopEnd;
+}
+
+type Handler = Coroutine<Command, Switch, (), DefaultStack>;
+
+struct Stack {
+    coroutine: Handler,
+    control: Arc<StackControl>,
+}
+
+thread_local! {
+    /// The pooled stack that runs on this thread now.
+    static RUNNING: Cell<*const RunningStack> = const { Cell::new(ptr::null()) };
+}
+
+/// The running stack as seen from inside; lies at its bottom.
+pub(crate) struct RunningStack {
+    yielder: *const Yielder<Command, Switch>,
+    stacks: *const Stacks,
+    control: Arc<StackControl>,
+    waker: Waker,
+}
+
+/// The pooled stack that we run on, if any.
+#[inline]
+pub(crate) fn current() -> Option<&'static RunningStack> {
+    let running = RUNNING.try_with(Cell::get).unwrap_or(ptr::null());
+    // SAFETY: the pointer is set while the stack at whose bottom the value lies is running, by
+    // that stack, and we run on it; the value outlives every frame above it. The reference
+    // must not be kept beyond those, and no caller does.
+    unsafe { running.as_ref() }
+}
+
+impl RunningStack {
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// Leaves this stack until its waker is called; the worker goes on with another one.
+    ///
+    /// May return without a call. Returns at once if the waker was called since the last wait.
+    pub(crate) fn park(&self) -> Result<(), WaitError> {
+        // SAFETY: a worker's stacks are owned by the value that this points to.
+        let stacks = unsafe { &*self.stacks };
+        if !self.control.was_parked() {
+            // The loop is ours, so somebody must begin a new one.
+            stacks.provide_spare()?;
+        }
+        if !self.control.token.prepare() {
+            return Ok(());
+        }
+        // ORDERING: Relaxed: used by the worker only.
+        self.control.was_parked.store(true, Relaxed);
+        let context = context();
+        // SAFETY: the yielder lives as long as its coroutine's closure, whose frame is below.
+        let yielder = unsafe { &*self.yielder };
+        let Command::Resume = yielder.suspend(Switch::Parked) else {
+            unreachable!("a parked stack is only resumed")
+        };
+        RUNNING.set(self);
+        set_context(context);
+        self.control.token.resumed();
+        Ok(())
+    }
+}
+
+/// The stacks of one worker.
+pub(crate) struct Stacks {
+    hub: Arc<Hub>,
+    limits: Arc<StackLimits>,
+    /// The worker's loop. Set once, before the first stack.
+    driver: Cell<Option<*const dyn Drive>>,
+    free: RefCell<Vec<Stack>>,
+    /// Parked stacks by their place; the gaps are listed in `gaps`.
+    parked: RefCell<Vec<Option<Stack>>>,
+    gaps: RefCell<Vec<usize>>,
+    /// Stacks made ready, the oldest first.
+    ready: RefCell<VecDeque<Arc<StackControl>>>,
+}
+
+impl Stacks {
+    /// Free stacks that a worker keeps.
+    const KEPT: usize = 64;
+
+    pub(crate) fn new(hub: Arc<Hub>, limits: Arc<StackLimits>) -> Self {
+        Self {
+            hub,
+            limits,
+            driver: Cell::new(None),
+            free: RefCell::new(Vec::new()),
+            parked: RefCell::new(Vec::new()),
+            gaps: RefCell::new(Vec::new()),
+            ready: RefCell::new(VecDeque::new()),
+        }
+    }
+
+    /// Says which loop the stacks run.
+    ///
+    /// # Safety
+    ///
+    /// `driver` outlives this value's last use and is not moved, nor is this value.
+    pub(crate) unsafe fn set_driver(&self, driver: *const dyn Drive) {
+        self.driver.set(Some(driver));
+    }
+
+    /// Makes sure that a free stack is there.
+    ///
+    /// # Errors
+    ///
+    /// If the limit is reached or the operating system refuses the memory.
+    pub(crate) fn prepare(&self) -> io::Result<()> {
+        if !self.free.borrow().is_empty() {
+            return Ok(());
+        }
+        if !self.limits.admit() {
+            return Err(io::Error::other("the limit of stacks is reached"));
+        }
+        let stack = self.create().inspect_err(|_| self.limits.dismiss())?;
+        self.free.borrow_mut().push(stack);
+        Ok(())
+    }
+
+    fn provide_spare(&self) -> Result<(), WaitError> {
+        self.prepare().map_err(|error| {
+            tracing::warn!(target: "greenroom", %error, "a handler could not wait");
+            WaitError::NoStack
+        })
+    }
+
+    fn create(&self) -> io::Result<Stack> {
+        let memory = DefaultStack::new(self.limits.stack_bytes)?;
+        let control = Arc::new(StackControl {
+            token: Token::new(),
+            hub: self.hub.clone(),
+            link: AtomicPtr::new(ptr::null_mut()),
+            place: AtomicUsize::new(0),
+            was_parked: AtomicBool::new(false),
+        });
+        let driver = self
+            .driver
+            .get()
+            .expect("the driver is set before the first stack");
+        let stacks: *const Self = self;
+        let known = control.clone();
+        let coroutine = Handler::with_stack(memory, move |yielder, command| {
+            let running = RunningStack {
+                yielder,
+                stacks,
+                waker: Waker::from(known.clone()),
+                control: known,
+            };
+            let mut command = command;
+            while matches!(command, Command::Drive) {
+                RUNNING.set(&running);
+                set_context(ptr::null());
+                // ORDERING: Relaxed: used by the worker only.
+                running.control.was_parked.store(false, Relaxed);
+                // SAFETY: the driver outlives the stacks, by the contract of `set_driver`.
+                let end = unsafe { &*driver }.drive(&running.control);
+                command = yielder.suspend(match end {
+                    LoopEnd::Over => Switch::Free,
+                    LoopEnd::WorkerEnds => Switch::Ended,
+                });
+            }
+        });
+        Ok(Stack { coroutine, control })
+    }
+
+    /// Begins a loop on a free stack, and returns when that stack switches back.
+    ///
+    /// # Panics
+    ///
+    /// If no stack is free: the caller has prepared one, or a parking stack has.
+    pub(crate) fn begin(&self) -> Switch {
+        let stack = self.free.borrow_mut().pop();
+        self.switch_to(stack.expect("a free stack was prepared"), Command::Drive)
+    }
+
+    /// Resumes the stack that has been ready for longest; `false` if none is.
+    pub(crate) fn resume_ready(&self) -> bool {
+        let Some(control) = self.next_ready() else {
+            return false;
+        };
+        self.resume(&control);
+        true
+    }
+
+    fn next_ready(&self) -> Option<Arc<StackControl>> {
+        let mut ready = self.ready.borrow_mut();
+        if ready.is_empty() {
+            if !self.hub.has_ready() {
+                return None;
+            }
+            self.hub.ready.take_all(&mut ready);
+        }
+        ready.pop_front()
+    }
+
+    /// The number of ready stacks.
+    pub(crate) fn ready_len(&self) -> usize {
+        let mut ready = self.ready.borrow_mut();
+        self.hub.ready.take_all(&mut ready);
+        ready.len()
+    }
+
+    /// Resumes the ready stack with this index, counted from the oldest.
+    pub(crate) fn resume_nth(&self, index: usize) {
+        let control = self.ready.borrow_mut().remove(index);
+        self.resume(&control.expect("the index counts ready stacks"));
+    }
+
+    fn resume(&self, control: &StackControl) {
+        // ORDERING: Relaxed: used by the worker only.
+        let place = control.place.load(Relaxed);
+        let stack = self.parked.borrow_mut()[place].take();
+        self.gaps.borrow_mut().push(place);
+        self.note_parked();
+        let stack = stack.expect("a ready stack is parked");
+        self.switch_to(stack, Command::Resume);
+    }
+
+    pub(crate) fn has_parked(&self) -> bool {
+        self.parked.borrow().len() > self.gaps.borrow().len()
+    }
+
+    fn note_parked(&self) {
+        let parked = self.parked.borrow().len() - self.gaps.borrow().len();
+        // ORDERING: Relaxed: a figure for snapshots.
+        self.hub.parked.store(parked, Relaxed);
+    }
+
+    fn switch_to(&self, mut stack: Stack, command: Command) -> Switch {
+        let below = RUNNING.get();
+        let context = context();
+        let result = stack.coroutine.resume(command);
+        RUNNING.set(below);
+        set_context(context);
+        let switch = match result {
+            CoroutineResult::Yield(switch) => switch,
+            CoroutineResult::Return(()) => unreachable!("a stack returns only when it quits"),
+        };
+        match switch {
+            Switch::Parked => self.keep_parked(stack),
+            Switch::Free | Switch::Ended => self.keep_free(stack),
+        }
+        switch
+    }
+
+    fn keep_parked(&self, stack: Stack) {
+        let mut parked = self.parked.borrow_mut();
+        let place = self.gaps.borrow_mut().pop().unwrap_or_else(|| {
+            parked.push(None);
+            parked.len() - 1
+        });
+        // ORDERING: Relaxed: used by the worker only.
+        stack.control.place.store(place, Relaxed);
+        parked[place] = Some(stack);
+        drop(parked);
+        self.note_parked();
+    }
+
+    fn keep_free(&self, stack: Stack) {
+        let mut free = self.free.borrow_mut();
+        if free.len() < Self::KEPT {
+            free.push(stack);
+        } else {
+            drop(free);
+            self.discard(stack);
+        }
+    }
+
+    fn discard(&self, mut stack: Stack) {
+        let below = RUNNING.get();
+        let result = stack.coroutine.resume(Command::Quit);
+        RUNNING.set(below);
+        debug_assert!(matches!(result, CoroutineResult::Return(())));
+        self.limits.dismiss();
+    }
+}
+
+impl Drop for Stacks {
+    fn drop(&mut self) {
+        for stack in self.free.take() {
+            self.discard(stack);
+        }
+        // A parked stack holds a handler in the middle; unwinding it would run user code that
+        // may swallow the unwinding. What is still parked is leaked, with its actor.
+        for stack in self.parked.take().into_iter().flatten() {
+            std::mem::forget(stack);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! A thread of its own for one thing to run.
+
+use std::sync::Arc;
+
+use super::sleep::Bell;
+use super::{Task, Turn};
+use crate::sync::{AtomicBool, Ordering::Acquire, Ordering::Release};
+
+/// Calls the thread when its task is ready, and lets it end.
+pub(crate) struct OwnThread {
+    bell: Bell,
+    ended: AtomicBool,
+}
+
+impl OwnThread {
+    /// Starts the thread, which gives `task` a turn whenever it is scheduled.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses the thread.
+    pub(crate) fn start(self: &Arc<Self>, name: String, task: Task) -> std::io::Result<()> {
+        let this = self.clone();
+        std::thread::Builder::new().name(name).spawn(move || {
+            this.bell.belongs_here();
+            loop {
+                this.bell.silence();
+                while task.clone().run(&Turn::on(None)).is_some() {}
+                // ORDERING: Acquire pairs with the Release in `end`.
+                if this.ended.load(Acquire) {
+                    return;
+                }
+                this.bell.sleep(None);
+            }
+        })?;
+        Ok(())
+    }
+
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            bell: Bell::new(),
+            ended: AtomicBool::new(false),
+        })
+    }
+
+    /// Lets the task have a turn.
+    pub(crate) fn schedule(&self) {
+        self.bell.ring();
+    }
+
+    /// Lets the thread end after the turn that it runs.
+    pub(crate) fn end(&self) {
+        // ORDERING: Release pairs with the Acquire in the thread's loop.
+        self.ended.store(true, Release);
+        self.bell.ring();
+    }
+}

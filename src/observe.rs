@@ -1,0 +1,117 @@
+//! What one can see: counts, dead letters, snapshots. Plain data; no actor known.
+
+mod letters;
+mod snapshot;
+
+pub(crate) use letters::Letters;
+pub use letters::{DeadLetter, DeadLetterFeed, LossReason};
+pub use snapshot::{ActorSnapshot, ActorState, Snapshot, WorkerSnapshot};
+
+use std::fmt;
+use std::ops::AddAssign;
+
+use crate::sync::{AtomicU64, Ordering::Relaxed};
+
+/// How many messages came to an actor, and what became of them.
+///
+/// When nothing is in hand, the books balance to the unit:
+/// `accepted == handled + dropped + dead_lettered + cancelled + queued`.
+/// [`is_balanced`](Self::is_balanced) says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Messages that the mailbox took, or took and dropped by its policy.
+    pub accepted: u64,
+    /// Messages whose handler returned.
+    pub handled: u64,
+    /// Messages that were dropped by the mailbox's policy.
+    pub dropped: u64,
+    /// Messages that were queued when their actor ended, and those whose handler panicked.
+    pub dead_lettered: u64,
+    /// Requests that nobody waited for any more when their turn came; they were not run.
+    pub cancelled: u64,
+    /// Messages in the mailbox.
+    pub queued: u64,
+    /// Messages that were refused and went back to their senders; they are not accepted ones.
+    pub rejected: u64,
+}
+
+impl Counts {
+    /// Whether each accepted message is in exactly one bin. Messages in hand are in none.
+    pub fn is_balanced(&self) -> bool {
+        self.accepted
+            == self.handled + self.dropped + self.dead_lettered + self.cancelled + self.queued
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.handled += other.handled;
+        self.dropped += other.dropped;
+        self.dead_lettered += other.dead_lettered;
+        self.cancelled += other.cancelled;
+        self.queued += other.queued;
+        self.rejected += other.rejected;
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "accepted {} = handled {} + dropped {} + dead-lettered {} + cancelled {} + queued {}; \
+             rejected {}",
+            self.accepted,
+            self.handled,
+            self.dropped,
+            self.dead_lettered,
+            self.cancelled,
+            self.queued,
+            self.rejected,
+        )
+    }
+}
+
+/// A counter with one writer at a time.
+#[derive(Debug)]
+pub(crate) struct OwnCount(AtomicU64);
+
+impl OwnCount {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Counts one more. Only the one writer may call it: the runner of the actor.
+    #[inline]
+    pub(crate) fn increment(&self) {
+        // ORDERING: Relaxed: nothing is published through a count. No read-modify-write is
+        // needed, since the next writer follows the last through the mailbox's word.
+        self.0.store(self.0.load(Relaxed) + 1, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        // ORDERING: Relaxed, as above.
+        self.0.load(Relaxed)
+    }
+}
+
+/// A counter with many writers, for slow paths.
+#[derive(Debug)]
+pub(crate) struct SharedCount(AtomicU64);
+
+impl SharedCount {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    pub(crate) fn increment(&self) {
+        // ORDERING: Relaxed: nothing is published through a count.
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        // ORDERING: Relaxed, as above.
+        self.0.load(Relaxed)
+    }
+}

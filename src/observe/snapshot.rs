@@ -1,0 +1,76 @@
+//! A picture of a system at about one moment, as plain data.
+
+use std::sync::Arc;
+
+use crate::error::StopReason;
+use crate::id::ActorId;
+use crate::observe::Counts;
+
+/// What an actor is doing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ActorState {
+    /// Nothing is queued, or it waits for its turn.
+    Idle,
+    /// A handler or hook is running.
+    Running {
+        /// The type of the message in hand; `None` in a hook.
+        message_type: Option<&'static str>,
+    },
+    /// A handler or hook waits; in the pool its stack is parked.
+    Waiting {
+        /// The type of the message in hand; `None` in a hook.
+        message_type: Option<&'static str>,
+    },
+    /// It has ended.
+    Ended(StopReason),
+}
+
+/// One actor.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ActorSnapshot {
+    /// Its id.
+    pub id: ActorId,
+    /// Its name, if it has one.
+    pub name: Option<Arc<str>>,
+    /// The name of its type.
+    pub actor_type: &'static str,
+    /// What it is doing.
+    pub state: ActorState,
+    /// Its mailbox's limit, in messages.
+    pub capacity: usize,
+    /// Senders and requests that stand in line for room.
+    pub waiting_senders: usize,
+    /// What became of its messages.
+    pub counts: Counts,
+}
+
+/// One worker of the pool.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct WorkerSnapshot {
+    /// Its number, from 0.
+    pub index: usize,
+    /// Stacks that are parked in a wait.
+    pub parked_stacks: usize,
+    /// Whether it sleeps for want of work.
+    pub asleep: bool,
+}
+
+/// A system at about one moment.
+///
+/// Each figure was true at some moment of the call; the figures are of one moment only if the
+/// system is at rest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The actors that have not ended, in order of their ids.
+    pub actors: Vec<ActorSnapshot>,
+    /// The sums over these and all actors that have ended.
+    pub totals: Counts,
+    /// The workers of the pool; none in a system that is stepped by hand.
+    pub workers: Vec<WorkerSnapshot>,
+    /// Timers that are set, deadlines of waits among them.
+    pub timers: usize,
+}

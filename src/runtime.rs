@@ -1,0 +1,225 @@
+//! What the actors of one system share: where they run, the clock, the timers, the register
+//! of who is there, and the feed of dead letters.
+//!
+//! The register is split into shards, about as many as workers; a thread spawns into its own.
+//! Nothing here is touched when a message is sent or handled.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Instant;
+
+use crate::error::SpawnError;
+use crate::executor::Executor;
+use crate::id::ActorId;
+use crate::observe::{ActorSnapshot, Counts, Letters, Snapshot};
+use crate::sync::{AtomicBool, Mutex, Ordering::Acquire, Ordering::Release};
+use crate::time::{Clock, Timers, thread_number};
+
+/// What the system can ask of anybody who lives in it.
+pub(crate) trait Resident: Send + Sync {
+    fn id(&self) -> ActorId;
+    fn snapshot(&self) -> ActorSnapshot;
+    fn order(self: Arc<Self>, order: Order);
+}
+
+/// What the system orders when it shuts down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Order {
+    /// Close the mailbox, handle what is queued, end.
+    Drain,
+    /// End after the message in hand.
+    Stop,
+    /// End, and end the waits of the handler that runs.
+    Kill,
+}
+
+/// A place in the register.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Residence {
+    shard: u32,
+    index: u32,
+}
+
+#[derive(Default)]
+struct Shard {
+    residents: Vec<Option<Arc<dyn Resident>>>,
+    gaps: Vec<u32>,
+    /// How many ids this shard has given out.
+    ids: u64,
+    /// What became of the messages of those who have left.
+    departed: Counts,
+}
+
+impl Shard {
+    fn len(&self) -> usize {
+        self.residents.len() - self.gaps.len()
+    }
+}
+
+/// See the [module](self).
+pub(crate) struct Runtime {
+    pub(crate) executor: Executor,
+    pub(crate) clock: Clock,
+    pub(crate) timers: Arc<Timers>,
+    pub(crate) letters: Letters,
+    shards: Box<[Mutex<Shard>]>,
+    closing: AtomicBool,
+    /// Who waits for the last resident to leave.
+    closers: Mutex<Vec<Waker>>,
+}
+
+impl Runtime {
+    pub(crate) fn new(
+        executor: Executor,
+        clock: Clock,
+        timers: Arc<Timers>,
+        shards: usize,
+    ) -> Self {
+        Self {
+            executor,
+            clock,
+            timers,
+            letters: Letters::new(),
+            shards: (0..shards.next_power_of_two())
+                .map(|_| Mutex::default())
+                .collect(),
+            closing: AtomicBool::new(false),
+            closers: Mutex::new(Vec::new()),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// Registers what `make` makes of its id and place; refuses once the system closes.
+    pub(crate) fn admit<R: Resident + 'static>(
+        &self,
+        make: impl FnOnce(ActorId, Residence) -> Arc<R>,
+    ) -> Result<Arc<R>, SpawnError> {
+        let number = thread_number() & (self.shards.len() - 1);
+        let mut guard = self.shards[number].lock();
+        // ORDERING: Acquire pairs with the Release in `close`. Checked under the shard's lock:
+        // either `close` finds this resident in the shard, or we see that it has begun.
+        if self.closing.load(Acquire) {
+            return Err(SpawnError::ShuttingDown);
+        }
+        let shard = &mut *guard;
+        let id = self.next_id(number, shard);
+        let index = shard.gaps.pop().unwrap_or_else(|| {
+            shard.residents.push(None);
+            u32::try_from(shard.residents.len() - 1).expect("fewer than 2^32 actors in a shard")
+        });
+        let residence = Residence {
+            shard: number as u32,
+            index,
+        };
+        let resident = make(id, residence);
+        shard.residents[index as usize] = Some(resident.clone());
+        Ok(resident)
+    }
+
+    /// An id for somebody who is not admitted, and a place that nobody has.
+    pub(crate) fn nowhere(&self) -> (ActorId, Residence) {
+        let number = thread_number() & (self.shards.len() - 1);
+        let id = self.next_id(number, &mut self.shards[number].lock());
+        let residence = Residence {
+            shard: number as u32,
+            index: u32::MAX,
+        };
+        (id, residence)
+    }
+
+    fn next_id(&self, number: usize, shard: &mut Shard) -> ActorId {
+        let id = shard.ids * self.shards.len() as u64 + number as u64 + 1;
+        shard.ids += 1;
+        ActorId::new(NonZeroU64::new(id).expect("ids begin at 1"))
+    }
+
+    /// Removes a resident that has ended, and keeps its counts in the totals.
+    pub(crate) fn dismiss(&self, residence: Residence, counts: Counts) {
+        let gone = {
+            let mut shard = self.shards[residence.shard as usize].lock();
+            shard.departed += counts;
+            shard.gaps.push(residence.index);
+            shard.residents[residence.index as usize].take()
+        };
+        drop(gone);
+        // ORDERING: Acquire pairs with the Release in `close`.
+        if self.closing.load(Acquire) && self.is_empty() {
+            self.executor.end();
+            let closers = std::mem::take(&mut *self.closers.lock());
+            closers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Refuses newcomers from now on; returns who is there, the latest first.
+    pub(crate) fn close(&self) -> Vec<Arc<dyn Resident>> {
+        // ORDERING: Release pairs with the Acquire in `admit` and `dismiss`.
+        self.closing.store(true, Release);
+        let mut residents = self.residents();
+        residents.reverse();
+        if residents.is_empty() {
+            self.executor.end();
+        }
+        residents
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `close`.
+        self.closing.load(Acquire)
+    }
+
+    /// Ready once everybody has left.
+    pub(crate) fn poll_empty(&self, waker: &Waker) -> Poll<()> {
+        let mut closers = self.closers.lock();
+        // Checked under the lock: the last one to leave looks at `closers` after it has left.
+        if self.is_empty() {
+            return Poll::Ready(());
+        }
+        if !closers.iter().any(|known| known.will_wake(waker)) {
+            closers.push(waker.clone());
+        }
+        Poll::Pending
+    }
+
+    fn is_empty(&self) -> bool {
+        self.shards.iter().all(|shard| shard.lock().len() == 0)
+    }
+
+    /// Who is there, in order of the ids.
+    pub(crate) fn residents(&self) -> Vec<Arc<dyn Resident>> {
+        let mut residents = Vec::new();
+        for shard in &self.shards {
+            residents.extend(shard.lock().residents.iter().flatten().cloned());
+        }
+        residents.sort_by_key(|resident| resident.id());
+        residents
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut totals = Counts::default();
+        let mut residents = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            totals += shard.departed;
+            residents.extend(shard.residents.iter().flatten().cloned());
+        }
+        let mut actors: Vec<_> = residents
+            .iter()
+            .map(|resident| resident.snapshot())
+            .collect();
+        actors.sort_by_key(|actor| actor.id);
+        actors.iter().for_each(|actor| totals += actor.counts);
+        Snapshot {
+            actors,
+            totals,
+            workers: match &self.executor {
+                Executor::Pool(pool) => pool.workers(),
+                Executor::Stepped(_) => Vec::new(),
+            },
+            timers: self.timers.len(),
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! A system: its pool, its clock, its actors, and the end of them all.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use crate::actor::{Actor, Addr, Spawner, wait};
+use crate::error::{BuildError, WaitError};
+use crate::executor::Executor;
+use crate::executor::pool::Pool;
+use crate::executor::stacks::StackLimits;
+use crate::observe::{ActorSnapshot, ActorState, DeadLetterFeed, Snapshot};
+use crate::runtime::{Order, Runtime};
+use crate::time::{Clock, ManualClock, Timers, later};
+
+/// A handle to a system of actors. Clones are handles to the same system.
+///
+/// Dropping the last handle begins a draining shutdown and does not wait for it: nothing can be
+/// spawned any more, mailboxes close, each actor handles what is queued, its `stopped` runs,
+/// and the threads end when the last actor has ended. Keep a handle as long as the system is
+/// meant to work; [`shutdown`](Self::shutdown) says how it ended.
+#[derive(Clone)]
+pub struct System {
+    handle: Arc<Handle>,
+}
+
+/// What the handles of a system share; dropped with the last of them.
+struct Handle {
+    runtime: Arc<Runtime>,
+}
+
+impl System {
+    /// A system with one worker per core and the defaults of [`SystemBuilder`].
+    ///
+    /// # Panics
+    ///
+    /// If the operating system refuses a thread or memory for a stack; use
+    /// [`builder`](Self::builder) to handle that.
+    #[expect(
+        clippy::new_without_default,
+        reason = "starting threads is no default value"
+    )]
+    pub fn new() -> Self {
+        Self::builder()
+            .build()
+            .unwrap_or_else(|error| panic!("a system could not be started: {error}"))
+    }
+
+    /// Options for a new system.
+    pub fn builder() -> SystemBuilder {
+        SystemBuilder::new()
+    }
+
+    pub(crate) fn from_runtime(runtime: Arc<Runtime>) -> Self {
+        Self {
+            handle: Arc::new(Handle { runtime }),
+        }
+    }
+
+    fn runtime(&self) -> &Arc<Runtime> {
+        &self.handle.runtime
+    }
+
+    /// Spawns an actor in the pool with the defaults: a mailbox of 1024 messages, `Block`.
+    ///
+    /// Returns when it can be sent to; its `started` may not have run by then. If the system is
+    /// shutting down, the actor is dropped and the address is one of an actor that has ended.
+    pub fn spawn<A: Actor + Send>(&self, actor: A) -> Addr<A> {
+        self.actor().spawn_or_ended(actor)
+    }
+
+    /// Begins to spawn an actor otherwise; see [`Spawner`].
+    pub fn actor(&self) -> Spawner {
+        Spawner::new(self.runtime().clone())
+    }
+
+    /// The moment by the system's clock.
+    pub fn now(&self) -> Instant {
+        self.runtime().now()
+    }
+
+    /// A picture of all actors and their counts; see [`Snapshot`].
+    pub fn snapshot(&self) -> Snapshot {
+        self.runtime().snapshot()
+    }
+
+    /// Subscribes to the dead letters from now on; see [`DeadLetterFeed`].
+    pub fn dead_letters(&self) -> DeadLetterFeed {
+        self.runtime().letters.subscribe()
+    }
+
+    /// Whether a shutdown has begun.
+    pub fn is_shutting_down(&self) -> bool {
+        self.runtime().is_closing()
+    }
+
+    /// Ends the system: every mailbox closes at once, each actor handles what is queued, its
+    /// `stopped` runs. Returns when all have ended, or when `deadline` has passed.
+    ///
+    /// The mailboxes are told to close in reverse order of spawning, and they drain at the same
+    /// time: what a draining actor sends to another one comes back as `Stopped`.
+    ///
+    /// At the deadline the actors that have not ended are killed: their waits end with an error.
+    /// Whoever has still not ended is named in the report. A handler that does not wait goes on
+    /// on its thread, which ends when the handler does.
+    ///
+    /// Called by a handler, that handler's own actor cannot end, so the deadline passes.
+    pub fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        self.end(Order::Drain, deadline)
+    }
+
+    /// As [`shutdown`](Self::shutdown), but without draining: each actor ends after the message
+    /// in hand, and what is queued becomes dead letters.
+    pub fn shutdown_now(&self, deadline: Duration) -> ShutdownReport {
+        self.end(Order::Stop, deadline)
+    }
+
+    fn end(&self, order: Order, limit: Duration) -> ShutdownReport {
+        let runtime = self.runtime();
+        let deadline = later(runtime.now(), limit);
+        let residents = runtime.close();
+        for resident in &residents {
+            resident.clone().order(order);
+        }
+        let waited = wait(runtime, Some(deadline), |waker: &Waker| {
+            runtime.poll_empty(waker)
+        });
+        let ended_in_time = matches!(waited, Ok(Some(())));
+        let mut unfinished = Vec::new();
+        if !ended_in_time {
+            let late = runtime.residents();
+            unfinished.extend(
+                late.iter()
+                    .map(|resident| Unfinished::of(&resident.snapshot())),
+            );
+            for resident in late {
+                resident.order(Order::Kill);
+            }
+        }
+        let before = residents.len();
+        ShutdownReport {
+            ended: before.saturating_sub(unfinished.len()),
+            left: unfinished.iter().map(|actor| actor.queued).sum(),
+            unfinished,
+            interrupted: waited.err(),
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        for resident in self.runtime.close() {
+            resident.order(Order::Drain);
+        }
+    }
+}
+
+impl fmt::Debug for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("System")
+            .field("is_shutting_down", &self.is_shutting_down())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a shutdown went.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Actors that were there at its beginning and have ended.
+    pub ended: usize,
+    /// Actors that had not ended by the deadline, in order of their ids.
+    pub unfinished: Vec<Unfinished>,
+    /// Messages that were queued at these actors.
+    pub left: u64,
+    /// Why the wait for the end was given up before the deadline, if it was.
+    pub interrupted: Option<WaitError>,
+}
+
+impl ShutdownReport {
+    /// Whether every actor has ended.
+    pub fn is_clean(&self) -> bool {
+        self.unfinished.is_empty()
+    }
+}
+
+impl fmt::Display for ShutdownReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ended", self.ended)?;
+        if self.is_clean() {
+            return Ok(());
+        }
+        write!(
+            f,
+            ", {} did not, with {} messages left",
+            self.unfinished.len(),
+            self.left
+        )?;
+        self.unfinished
+            .iter()
+            .try_for_each(|actor| write!(f, "; {actor}"))
+    }
+}
+
+/// An actor that had not ended when a shutdown's deadline passed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Unfinished {
+    /// What was known of it at the deadline.
+    pub actor: ActorSnapshot,
+    /// Messages that were queued.
+    pub queued: u64,
+}
+
+impl Unfinished {
+    fn of(actor: &ActorSnapshot) -> Self {
+        Self {
+            queued: actor.counts.queued,
+            actor: actor.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let actor = &self.actor;
+        write!(f, "`{}` {}", actor.actor_type, actor.id)?;
+        if let Some(name) = &actor.name {
+            write!(f, " ({name})")?;
+        }
+        match &actor.state {
+            ActorState::Idle => f.write_str(" had not had its turn"),
+            ActorState::Running { message_type } => {
+                write!(f, " was still handling {}", in_hand(*message_type))
+            }
+            ActorState::Waiting { message_type } => {
+                write!(
+                    f,
+                    " was waiting while it handled {}",
+                    in_hand(*message_type)
+                )
+            }
+            ActorState::Ended(reason) => write!(f, " ended just then: {reason}"),
+        }
+    }
+}
+
+fn in_hand(message_type: Option<&'static str>) -> String {
+    message_type.map_or_else(|| "a hook".to_owned(), |name| format!("`{name}`"))
+}
+
+/// The options of a system.
+///
+/// # Examples
+///
+/// ```
+/// use greenroom::System;
+///
+/// let system = System::builder().workers(2).name("orders").build()?;
+/// # Ok::<(), greenroom::BuildError>(())
+/// ```
+#[must_use = "nothing is started until `build`"]
+pub struct SystemBuilder {
+    workers: usize,
+    name: String,
+    clock: Clock,
+    stack_bytes: usize,
+    max_stacks: usize,
+}
+
+impl SystemBuilder {
+    fn new() -> Self {
+        Self {
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            name: "greenroom".to_owned(),
+            clock: Clock::Machine,
+            stack_bytes: 1 << 20,
+            max_stacks: 16_384,
+        }
+    }
+
+    /// How many threads the pool has. The default is one per core that the process may use.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// The first part of the names of the pool's threads. The default is `greenroom`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The clock that decides about all time in the system. The default is the machine's.
+    pub fn clock(mut self, clock: &ManualClock) -> Self {
+        self.clock = Clock::Manual(clock.clone());
+        self
+    }
+
+    /// The address space of each stack on which handlers run, in bytes. Memory is used only as
+    /// far as a handler reaches. The default is 1 MiB; a stack that overflows hits a guard page
+    /// and ends the process.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_bytes = bytes;
+        self
+    }
+
+    /// How many stacks the pool may have: one for each worker, and one for each handler that
+    /// waits. Beyond it a wait is refused with [`WaitError::NoStack`]. The default is 16,384,
+    /// which needs half of the memory mappings that Linux gives a process by default.
+    pub fn max_stacks(mut self, stacks: usize) -> Self {
+        self.max_stacks = stacks;
+        self
+    }
+
+    /// Starts the system, and returns when its workers are ready.
+    ///
+    /// # Errors
+    ///
+    /// If there are to be no workers, or if the operating system refuses a thread or the memory
+    /// of a worker's first stack. What was started ends again.
+    pub fn build(self) -> Result<System, BuildError> {
+        if self.workers == 0 {
+            return Err(BuildError::NoWorkers);
+        }
+        let limits = Arc::new(StackLimits::new(self.stack_bytes, self.max_stacks));
+        let timers = Timers::start(&self.clock, self.workers).map_err(BuildError::Thread)?;
+        let pool = Pool::start(&self.name, self.workers, &limits)?;
+        let shards = self.workers;
+        let runtime = Runtime::new(Executor::Pool(pool), self.clock, timers, shards);
+        Ok(System::from_runtime(Arc::new(runtime)))
+    }
+}
+
+impl fmt::Debug for SystemBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SystemBuilder")
+            .field("workers", &self.workers)
+            .field("name", &self.name)
+            .field("stack_size", &self.stack_bytes)
+            .field("max_stacks", &self.max_stacks)
+            .finish_non_exhaustive()
+    }
+}
