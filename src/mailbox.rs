@@ -14,7 +14,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use queue::{LineRefused, Turn};
-pub(crate) use queue::{MAX_CAPACITY, Queue, Refused, Released};
+pub(crate) use queue::{MAX_CAPACITY, Queue, Refused, Released, Reserved};
 pub(crate) use segment::{SegmentCache, Stored};
 
 use crate::sync::{AtomicU32, Mutex, Ordering::Relaxed};
@@ -139,11 +139,18 @@ impl<T: Stored> Mailbox<T> {
         &self.queue
     }
 
+    /// Reserves room for an item, if there is some and nobody stands in line; otherwise
+    /// [`push`](Self::push) says what to do.
+    #[inline]
+    pub(crate) fn reserve(&self) -> Option<Reserved<T>> {
+        self.queue.reserve(Turn::Newcomer).ok()
+    }
+
     /// Queues the item if there is room and nobody stands in line.
     ///
     /// Who is about to be refused because others stand in line first moves them on, so that a
     /// refusal means that the mailbox was full.
-    #[inline]
+    #[cold]
     pub(crate) fn push(&self, item: T) -> Pushed<T> {
         match self.queue.push(item, Turn::Newcomer) {
             Ok(schedule) => Pushed::Queued(schedule),
@@ -152,7 +159,6 @@ impl<T: Stored> Mailbox<T> {
         }
     }
 
-    #[cold]
     fn push_behind_line(&self, item: T) -> Pushed<T> {
         // ORDERING: Relaxed: a hint; whoever really stands in line has set WAITERS in the word.
         if self.waiting.load(Relaxed) == 0 {

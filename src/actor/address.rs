@@ -102,8 +102,7 @@ impl<A: Actor> Addr<A> {
         A: DeferredHandler<M>,
         M: Send + 'static,
     {
-        let envelope = Envelope::new::<A, M>(message, None);
-        match self.cell().push(envelope) {
+        match self.cell().push(|| Envelope::new::<A, M>(message, None)) {
             Ok(()) => Ok(()),
             Err(refusal) => self.send_refused(refusal).map_err(message_back::<A, M>),
         }
@@ -170,9 +169,8 @@ impl<A: Actor> Addr<A> {
         A: DeferredHandler<M>,
         M: Send + 'static,
     {
-        let envelope = Envelope::new::<A, M>(message, None);
         let cell = self.cell();
-        match cell.push(envelope) {
+        match cell.push(|| Envelope::new::<A, M>(message, None)) {
             Ok(()) => Ok(()),
             Err(Refusal::Full(envelope)) => {
                 cell.core().rejected.increment();
@@ -202,7 +200,7 @@ impl<A: Actor> Addr<A> {
         M: Send + 'static,
     {
         let cell = self.cell();
-        let envelope = match cell.push(Envelope::new::<A, M>(message, None)) {
+        let envelope = match cell.push(|| Envelope::new::<A, M>(message, None)) {
             Ok(()) => return Ok(()),
             Err(Refusal::Closed(envelope)) => {
                 return Err(message_back::<A, M>(SendError::Stopped(envelope)));
@@ -250,9 +248,9 @@ impl<A: Actor> Addr<A> {
         M: Send + 'static,
     {
         let answer = Arc::new(ReplyCell::new());
-        let envelope = Envelope::new::<A, M>(message, Some(answer.clone()));
+        let asked = answer.clone();
         let cell = self.cell();
-        match cell.push(envelope) {
+        match cell.push(|| Envelope::new::<A, M>(message, Some(asked))) {
             Ok(()) => Reply::pending(answer, Arc::clone(&cell) as _, None),
             Err(refusal) => self.ask_refused::<M>(refusal, answer),
         }
@@ -519,7 +517,7 @@ impl<A: DeferredHandler<M>, M: Send + 'static> Future for SendFuture<A, M> {
         if this.coming.place.is_none() {
             let envelope = this.coming.envelope.take();
             let envelope = envelope.expect("a future is not polled after it was ready");
-            match cell.push(envelope) {
+            match cell.push(|| envelope) {
                 Ok(()) => return Poll::Ready(Ok(())),
                 Err(Refusal::Full(envelope))
                     if matches!(core.overflow(), Overflow::Block | Overflow::BlockFor(_)) =>

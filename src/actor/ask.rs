@@ -250,6 +250,8 @@ impl<R> fmt::Debug for Reply<R> {
 pub fn wait_all<R: Send + 'static>(
     replies: impl IntoIterator<Item = Reply<R>>,
 ) -> Vec<Result<R, AskError>> {
+    // All requests are made before the first is waited for, also by a lazy iterator.
+    let replies: Vec<_> = replies.into_iter().collect();
     replies.into_iter().map(Reply::wait).collect()
 }
 

@@ -327,9 +327,22 @@ impl<A: Actor> Cell<A> {
         self.signal();
     }
 
-    /// Queues an envelope if there is room.
+    /// Queues the envelope that `make` makes, if there is room. It must not panic.
     #[inline]
-    pub(super) fn push(self: &Arc<Self>, envelope: Envelope) -> Result<(), Refusal> {
+    pub(super) fn push(self: &Arc<Self>, make: impl FnOnce() -> Envelope) -> Result<(), Refusal> {
+        match self.core.mailbox.reserve() {
+            Some(reserved) => {
+                if self.core.mailbox.queue().write(reserved, make) {
+                    self.schedule();
+                }
+                Ok(())
+            }
+            None => self.push_again(make()),
+        }
+    }
+
+    #[cold]
+    fn push_again(self: &Arc<Self>, envelope: Envelope) -> Result<(), Refusal> {
         match self.core.mailbox.push(envelope) {
             Pushed::Queued(schedule) => {
                 if schedule {
@@ -369,7 +382,7 @@ impl<A: Actor> Cell<A> {
     /// full, the message stands in line or is lost, by the policy; losses are counted.
     pub(super) fn deliver(self: &Arc<Self>, envelope: Envelope) {
         let message_type = envelope.vtable().message_type;
-        match self.push(envelope) {
+        match self.push(|| envelope) {
             Ok(()) => {}
             Err(Refusal::Closed(envelope)) => envelope.discard(&self.core.failure()),
             Err(Refusal::Full(envelope)) => match self.core.overflow() {

@@ -11,7 +11,7 @@
 use std::any::type_name;
 use std::mem::{self, ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -39,7 +39,7 @@ pub(super) struct Vtable {
     pub(super) message_type: fn() -> &'static str,
     boxed: bool,
     /// Runs the message on the actor. Both pointers are of the types that the table is for.
-    run: unsafe fn(&mut Payload, *const (), *mut (), *mut ()) -> Ran,
+    run: unsafe fn(NonNull<Envelope>, &dyn Fn(), *mut (), *mut ()) -> Ran,
     /// Drops the message and fails its reply.
     discard: unsafe fn(&mut Payload, *const (), &Failure),
     /// The span in which the message was sent, if it was recorded.
@@ -151,19 +151,26 @@ impl Envelope {
         unsafe { (self.vtable.origin)(&self.payload) }
     }
 
-    /// Runs the message.
+    /// Moves the message out of the envelope, calls `moved`, and runs the message.
+    ///
+    /// The envelope is run where it lies, in its slot, since a move of it costs more than the
+    /// rest; `moved` gives the slot up before the handler begins.
     ///
     /// # Safety
     ///
     /// `actor` and `context` point to the `A` and the `Context<A>` for which the envelope was
-    /// made, and are not used by others meanwhile.
+    /// made, and are not used by others meanwhile. The envelope is not used again.
     #[inline]
-    pub(super) unsafe fn run(self, actor: *mut (), context: *mut ()) -> Ran {
-        let mut this = ManuallyDrop::new(self);
-        let reply = this.reply;
-        // SAFETY: as the caller says; the payload is consumed once, since `this` is not
-        // dropped.
-        unsafe { (this.vtable.run)(&mut this.payload, reply, actor, context) }
+    pub(super) unsafe fn run(
+        this: NonNull<Self>,
+        moved: &dyn Fn(),
+        actor: *mut (),
+        context: *mut (),
+    ) -> Ran {
+        // SAFETY: the envelope is whole until the message is moved out.
+        let run = unsafe { this.as_ref() }.vtable.run;
+        // SAFETY: as the caller says.
+        unsafe { run(this, moved, actor, context) }
     }
 
     /// Drops the message, and tells the asker, if there is one. A panic in the message's `Drop`
@@ -185,14 +192,14 @@ impl Envelope {
         A: DeferredHandler<M>,
         M: Send + 'static,
     {
-        let mut this = ManuallyDrop::new(self);
+        let this = ManuallyDrop::new(self);
         let reply = (!this.reply.is_null()).then(|| {
             // SAFETY: a count of the cell for this type, which is given out once.
             unsafe { Arc::from_raw(this.reply.cast::<ReplyCell<Outcome<A::Reply>>>()) }
         });
         let message = if this.vtable.boxed {
             // SAFETY: as above.
-            unsafe { unbox::<M>(&mut this.payload) }.message
+            unsafe { unbox::<M>(&this.payload) }.message
         } else {
             // SAFETY: an inline payload of the type, consumed once.
             unsafe { this.payload.as_ptr().cast::<M>().read() }
@@ -237,7 +244,7 @@ fn current_span() -> Option<Span> {
 /// # Safety
 ///
 /// The payload holds a `Boxed<M>` that has not been taken.
-unsafe fn unbox<M>(payload: &mut Payload) -> Box<Boxed<M>> {
+unsafe fn unbox<M>(payload: &Payload) -> Box<Boxed<M>> {
     // SAFETY: a boxed payload's first word is initialised.
     let address = unsafe { payload[0].assume_init() } as usize;
     // SAFETY: made by `Box::into_raw` for this type, and taken once.
@@ -313,13 +320,17 @@ impl<A: DeferredHandler<M>, M: Send + 'static> Inline<A, M> {
     };
 
     unsafe fn run(
-        payload: &mut Payload,
-        reply: *const (),
+        envelope: NonNull<Envelope>,
+        moved: &dyn Fn(),
         actor: *mut (),
         context: *mut (),
     ) -> Ran {
+        // SAFETY: the envelope is not used after this, says the caller.
+        let envelope = unsafe { envelope.as_ref() };
+        let reply = envelope.reply;
         // SAFETY: the payload holds an `M`, consumed once.
-        let message = unsafe { payload.as_ptr().cast::<M>().read() };
+        let message = unsafe { envelope.payload.as_ptr().cast::<M>().read() };
+        moved();
         // SAFETY: as the caller says.
         unsafe { handle::<A, M>(message, reply, actor, context) }
     }
@@ -349,13 +360,18 @@ impl<A: DeferredHandler<M>, M: Send + 'static> InBox<A, M> {
     };
 
     unsafe fn run(
-        payload: &mut Payload,
-        reply: *const (),
+        envelope: NonNull<Envelope>,
+        moved: &dyn Fn(),
         actor: *mut (),
         context: *mut (),
     ) -> Ran {
+        // SAFETY: the envelope is not used after this, says the caller.
+        let envelope = unsafe { envelope.as_ref() };
+        let reply = envelope.reply;
         // SAFETY: the payload holds a `Boxed<M>`, consumed once.
-        let Boxed { message, tick, .. } = *unsafe { unbox::<M>(payload) };
+        let boxed = unsafe { unbox::<M>(&envelope.payload) };
+        moved();
+        let Boxed { message, tick, .. } = *boxed;
         // The next tick may be queued from now on.
         drop(tick);
         // SAFETY: as the caller says.

@@ -9,6 +9,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ptr;
+use std::task::Waker;
 
 use tracing::Span;
 
@@ -43,30 +44,47 @@ impl Failure {
     }
 }
 
-/// See the [module](self).
+/// See the [module](self). Most turns use nothing but the pointer to the core, so the rest is
+/// allocated when it is first needed.
 pub(super) struct Frame {
     core: *const Core,
-    /// Replies that were dropped while a handler unwinds; the panic's words are not known yet.
-    unwound: RefCell<Vec<Box<dyn Debt>>>,
-    /// Why the actor that is being dropped has ended.
-    ending: RefCell<Option<StopReason>>,
-    /// Wake-ups owed to senders that stood in line.
-    pub(super) wakes: RefCell<Wakes>,
-    /// The span that is entered, if somebody listens.
-    span: RefCell<Option<Span>>,
     before: Cell<*const ()>,
+    extra: RefCell<Option<Box<Extra>>>,
+}
+
+#[derive(Default)]
+struct Extra {
+    /// Replies that were dropped while a handler unwinds; the panic's words are not known yet.
+    unwound: Vec<Box<dyn Debt>>,
+    /// Why the actor that is being dropped has ended.
+    ending: Option<StopReason>,
+    /// Wake-ups owed to senders that stood in line.
+    wakes: Wakes,
+    /// The span that is entered, if somebody listens.
+    span: Option<Span>,
 }
 
 impl Frame {
+    #[inline]
     pub(super) fn new(core: &Core) -> Self {
         Self {
             core,
-            unwound: RefCell::new(Vec::new()),
-            ending: RefCell::new(None),
-            wakes: RefCell::new(Wakes::new()),
-            span: RefCell::new(None),
             before: Cell::new(ptr::null()),
+            extra: RefCell::new(None),
         }
+    }
+
+    /// Runs `f` on the rarely used part. `f` must not run code of the user's.
+    pub(super) fn with_wakes<R>(&self, f: impl FnOnce(&mut Wakes) -> R) -> R {
+        self.with_extra(|extra| f(&mut extra.wakes))
+    }
+
+    fn with_extra<R>(&self, f: impl FnOnce(&mut Extra) -> R) -> R {
+        f(self.extra.borrow_mut().get_or_insert_default())
+    }
+
+    fn span(&self) -> Option<Span> {
+        self.extra.borrow().as_ref()?.span.clone()
     }
 
     /// Makes this the current frame until the guard is dropped. The frame must not be moved
@@ -100,7 +118,7 @@ impl Frame {
             self.grant();
         }
         self.pay_wakes();
-        if let Some(span) = &*self.span.borrow() {
+        if let Some(span) = self.span() {
             span.with_subscriber(|(id, dispatch)| dispatch.exit(id));
         }
     }
@@ -114,28 +132,37 @@ impl Frame {
 
     /// Moves on those who stand in line; their wake-ups are owed.
     pub(super) fn grant(&self) {
-        self.core().mailbox.grant(&mut self.wakes.borrow_mut());
+        // A grant wakes nobody and runs no code of the user's.
+        self.with_wakes(|wakes| self.core().mailbox.grant(wakes));
     }
 
     pub(super) fn after_wait(&self) {
-        if let Some(span) = &*self.span.borrow() {
+        if let Some(span) = self.span() {
             span.with_subscriber(|(id, dispatch)| dispatch.enter(id));
         }
     }
 
+    #[inline]
     pub(super) fn pay_wakes(&self) {
-        let wakes = self.wakes.take();
-        wakes.into_iter().for_each(std::task::Waker::wake);
+        if self.extra.borrow().is_some() {
+            let wakes = self.with_wakes(std::mem::take);
+            wakes.into_iter().for_each(Waker::wake);
+        }
     }
 
     /// Enters a span, which is left while the handler waits.
     pub(super) fn enter_span(&self, span: Span) {
         span.with_subscriber(|(id, dispatch)| dispatch.enter(id));
-        *self.span.borrow_mut() = Some(span);
+        self.with_extra(|extra| extra.span = Some(span));
     }
 
     pub(super) fn leave_span(&self) {
-        if let Some(span) = self.span.take() {
+        let span = self
+            .extra
+            .borrow_mut()
+            .as_mut()
+            .and_then(|extra| extra.span.take());
+        if let Some(span) = span {
             span.with_subscriber(|(id, dispatch)| dispatch.exit(id));
         }
     }
@@ -146,8 +173,13 @@ impl Frame {
         match Self::current() {
             None => DroppedHere::Settle(Failure::Dropped),
             Some(frame) => {
-                if let Some(reason) = &*frame.ending.borrow() {
-                    DroppedHere::Settle(Failure::Ended(reason.clone()))
+                let ending = frame
+                    .extra
+                    .borrow()
+                    .as_ref()
+                    .and_then(|extra| extra.ending.clone());
+                if let Some(reason) = ending {
+                    DroppedHere::Settle(Failure::Ended(reason))
                 } else if std::thread::panicking() {
                     DroppedHere::Keep(frame)
                 } else {
@@ -158,20 +190,21 @@ impl Frame {
     }
 
     pub(super) fn keep_unwound(&self, debt: Box<dyn Debt>) {
-        self.unwound.borrow_mut().push(debt);
+        self.with_extra(|extra| extra.unwound.push(debt));
     }
 
     /// Tells those whose answers were dropped by a panic what it said.
     pub(super) fn settle_unwound(&self, reason: &StopReason) {
         let failure = Failure::Ended(reason.clone());
-        for debt in self.unwound.take() {
+        let unwound = self.with_extra(|extra| std::mem::take(&mut extra.unwound));
+        for debt in unwound {
             debt.settle(&failure);
         }
     }
 
     /// From now on answers that are dropped here say that the actor has ended.
     pub(super) fn begin_ending(&self, reason: &StopReason) {
-        *self.ending.borrow_mut() = Some(reason.clone());
+        self.with_extra(|extra| extra.ending = Some(reason.clone()));
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use super::Actor;
@@ -18,12 +18,14 @@ use super::envelope::{Envelope, Ran, drop_quietly, forget_quietly};
 use super::frame::{Failure, Frame};
 use crate::error::StopReason;
 use crate::executor::Turn;
-use crate::mailbox::{Released, Wakes};
+use crate::mailbox::Released;
 use crate::observe::LossReason;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
 
 /// Messages that an actor handles in one turn before others get theirs.
 const BATCH: u32 = 64;
+/// After how many messages of a turn it gives way to parked stacks that are ready.
+const LOOK_INTERVAL: u32 = 16;
 
 /// How a batch ended.
 enum Batch {
@@ -100,18 +102,15 @@ impl<A: Actor> Runner<'_, A> {
             {
                 return Batch::End(reason);
             }
-            // A turn handles at least one message, so that ready stacks cannot starve it.
-            let others_first = budget < BATCH && turn.others_are_ready();
+            // A turn handles some messages, so that ready stacks cannot starve it.
+            let others_first =
+                budget < BATCH && budget.is_multiple_of(LOOK_INTERVAL) && turn.others_are_ready();
             if budget == 0 || turn.was_parked() || others_first {
                 return Batch::Again;
             }
             // SAFETY: we are the runner.
-            if let Some(envelope) = unsafe { self.core().mailbox.queue().take() } {
+            if let Some(envelope) = unsafe { self.core().mailbox.queue().peek() } {
                 budget -= 1;
-                self.core().taken.increment();
-                if self.core().mailbox.has_line() {
-                    self.frame.grant();
-                }
                 self.handle(envelope);
             } else if let Some(batch) = self.let_go() {
                 return batch;
@@ -120,18 +119,31 @@ impl<A: Actor> Runner<'_, A> {
     }
 
     #[inline]
-    fn handle(&mut self, envelope: Envelope) {
-        let vtable = ptr::from_ref(envelope.vtable()).cast_mut();
+    fn handle(&mut self, envelope: NonNull<Envelope>) {
+        // SAFETY: the envelope lies in its slot until it is run below.
+        let whole = unsafe { envelope.as_ref() };
+        let vtable = ptr::from_ref(whole.vtable()).cast_mut();
         // ORDERING: Relaxed: a constant, for those who look from outside.
         self.core().in_hand.store(vtable, Relaxed);
         let traced = tracing::level_filters::LevelFilter::current() >= tracing::Level::TRACE;
         if traced {
-            self.enter_span(&envelope);
+            self.enter_span(whole);
         }
         let actor = self.actor();
+        let context = ptr::from_mut(self.context);
+        let frame = self.frame;
+        let moved = || {
+            let core = frame.core();
+            // SAFETY: we are the runner, have peeked at the envelope and moved it out.
+            unsafe { core.mailbox.queue().pass() };
+            core.taken.increment();
+            if core.mailbox.has_line() {
+                frame.grant();
+            }
+        };
         // SAFETY: the envelope came through an address of this actor; the runner has the actor
         // to itself, and lends the context to nobody else.
-        let ran = unsafe { envelope.run(actor.cast(), ptr::from_mut(self.context).cast()) };
+        let ran = unsafe { Envelope::run(envelope, &moved, actor.cast(), context.cast()) };
         if traced {
             self.frame.leave_span();
         }
@@ -242,8 +254,8 @@ impl<A: Actor> Runner<'_, A> {
         let failure = Failure::Ended(reason.clone());
         core.with_rare(|rare| rare.reason = Some(reason));
         let mut orphans = Vec::new();
-        core.mailbox
-            .close(&mut self.frame.wakes.borrow_mut(), &mut orphans);
+        self.frame
+            .with_wakes(|wakes| core.mailbox.close(wakes, &mut orphans));
         for orphan in orphans {
             core.rejected.increment();
             orphan.discard(&failure);
@@ -371,7 +383,7 @@ impl<A: Actor> Runner<'_, A> {
             core.runtime.dismiss(core.residence, core.counts());
             std::mem::take(&mut rare.joiners)
         });
-        let mut wakes: Wakes = self.frame.wakes.take();
+        let mut wakes = self.frame.with_wakes(std::mem::take);
         wakes.extend(joiners);
         wakes.into_iter().for_each(std::task::Waker::wake);
         if let Some(thread) = self.context.cell().thread() {

@@ -39,8 +39,10 @@
 //! # Who schedules
 //!
 //! Whoever makes "not running, and something to do" true, pushes the actor to a run queue:
-//! the sender that moves `len` from 0 while nobody runs, the one that sets `SIGNAL` while
-//! nobody runs, the runner that lets go with messages left. A thread that pops the actor and
+//! the sender that moves `len` from 0 while nobody runs and no signal stands, the one that sets
+//! `SIGNAL` while nobody runs, the runner that lets go with messages left and sets `SIGNAL`. So
+//! while nobody runs, a standing `SIGNAL` means that an entry is there or about to be, and there
+//! are never more entries than one per run. A thread that pops the actor and
 //! finds it running leaves `SIGNAL` behind, so no entry is lost; one that finds nothing to do
 //! drops the entry. Hence an entry may be stale and is harmless, and anybody may claim.
 //!
@@ -61,7 +63,9 @@
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
-use super::segment::{AWAITED, EMPTY, LAP, READY, Segment, Size, Stored, awaited, beginning_of};
+use super::segment::{
+    AWAITED, EMPTY, LAP, READY, Segment, Size, Slot, Stored, awaited, beginning_of,
+};
 use crate::sync::{
     AtomicPtr, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -115,6 +119,13 @@ fn base_of(position: u64) -> u64 {
     position.wrapping_sub((offset - beginning_of(offset)) << POSITION_SHIFT)
 }
 
+/// Where in its segment the slot of `position` is.
+#[inline]
+fn index_in_segment(position: u64) -> usize {
+    let offset = offset(position);
+    (offset - beginning_of(offset)) as usize
+}
+
 /// The next position that begins a lap, or this one if it does.
 #[inline]
 fn next_lap(position: u64) -> u64 {
@@ -142,7 +153,7 @@ pub(crate) enum Turn {
 
 /// A reserved position, which must be written.
 #[must_use = "a reserved position that is never written stops the queue"]
-struct Reserved<T> {
+pub(crate) struct Reserved<T> {
     position: u64,
     /// The word before the reservation.
     before: u64,
@@ -230,16 +241,16 @@ impl<T: Stored> Queue<T> {
     /// Queues `item` if there is room and nobody stands in line; gives it back otherwise.
     ///
     /// `Ok(true)` means that the caller must schedule the queue's owner.
-    #[inline]
     pub(crate) fn push(&self, item: T, turn: Turn) -> Result<bool, (Refused, T)> {
         match self.reserve(turn) {
-            Ok(reserved) => Ok(self.write(reserved, item)),
+            Ok(reserved) => Ok(self.write(reserved, || item)),
             Err(refused) => Err((refused, item)),
         }
     }
 
+    /// Reserves a position, which the caller must [write](Self::write) next.
     #[inline]
-    fn reserve(&self, turn: Turn) -> Result<Reserved<T>, Refused> {
+    pub(crate) fn reserve(&self, turn: Turn) -> Result<Reserved<T>, Refused> {
         let mut segment = None;
         // ORDERING: Acquire pairs with the Release of the runner's exchanges: it makes the
         // runner's `first.store(null)` of an earlier lap precede our link.
@@ -293,17 +304,20 @@ impl<T: Stored> Queue<T> {
     }
 
     /// Writes the item into the reserved position; says whether the caller must schedule.
+    ///
+    /// `item` must not panic: the queue would stand still. It is made in the slot, since a move
+    /// of 56 bytes costs more than all the rest.
     #[inline]
-    fn write(&self, reserved: Reserved<T>, item: T) -> bool {
+    pub(crate) fn write(&self, reserved: Reserved<T>, item: impl FnOnce() -> T) -> bool {
         let Reserved {
             position,
             before,
             segment,
         } = reserved;
         // We moved the length from 0 while nobody ran: scheduling is our duty, after writing.
-        // A runner that claims through a stale entry meanwhile may mark what we have not
+        // (Had somebody set SIGNAL, he would have scheduled, or be about to.) A runner that claims through a stale entry meanwhile may mark what we have not
         // written; overwriting its mark is harmless, since we schedule in any case.
-        let schedules = before & RUNNING == 0 && len(before) == 0;
+        let schedules = before & (RUNNING | SIGNAL) == 0 && len(before) == 0;
         let mut awaited = false;
         let segment = match segment {
             Some(segment) => {
@@ -312,15 +326,14 @@ impl<T: Stored> Queue<T> {
             }
             None => self.find(base_of(position)),
         };
-        let index = (offset(position) - beginning_of(offset(position))) as usize;
         // SAFETY: our position lies in this segment, which stays alive until it is taken.
-        let slot = unsafe { Segment::slot(segment, index) };
+        let slot = unsafe { Segment::slot(segment, index_in_segment(position)) };
         // SAFETY: as above.
         let slot = unsafe { slot.as_ref() };
         slot.item.with_mut(|place| {
             // SAFETY: the slot is ours until the stamp says READY: the position was given to
             // us alone, and the runner reads it after the Acquire load of the stamp.
-            unsafe { place.write(MaybeUninit::new(item)) }
+            unsafe { place.write(MaybeUninit::new(item())) }
         });
         if schedules {
             // ORDERING: Release publishes the item; pairs with the Acquire load in `take`.
@@ -404,7 +417,7 @@ impl<T: Stored> Queue<T> {
     pub(crate) fn signal(&self) -> bool {
         // ORDERING: Release publishes what the signal is about; pairs with the Acquire of
         // `claim` and `release`. Acquire for a signal that others set before us.
-        self.word.fetch_or(SIGNAL, AcqRel) & RUNNING == 0
+        self.word.fetch_or(SIGNAL, AcqRel) & (RUNNING | SIGNAL) == 0
     }
 
     /// Becomes the runner if there is something to do and nobody else is.
@@ -441,30 +454,74 @@ impl<T: Stored> Queue<T> {
     /// # Safety
     ///
     /// The caller is the runner.
-    #[inline]
     pub(crate) unsafe fn take(&self) -> Option<T> {
+        // SAFETY: the caller is the runner.
+        let slot = unsafe { self.written_slot() }?;
+        let item = slot.item.with(|place| {
+            // SAFETY: the slot is written, and its item is moved out once: it is passed below.
+            unsafe { place.cast::<T>().read() }
+        });
+        // SAFETY: the caller is the runner, and the item is moved out.
+        unsafe { self.pass() };
+        Some(item)
+    }
+
+    /// Where the oldest item lies, if it is written. The caller may move it out, and then
+    /// [passes](Self::pass) it.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the runner.
+    #[inline]
+    pub(crate) unsafe fn peek(&self) -> Option<NonNull<T>> {
+        // SAFETY: the caller is the runner.
+        let slot = unsafe { self.written_slot() }?;
+        NonNull::new(slot.item.with_mut(|place| place.cast::<T>()))
+    }
+
+    /// Gives up the slot of the oldest item, which has been moved out.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the runner, has peeked at the item and moved it out.
+    #[inline]
+    pub(crate) unsafe fn pass(&self) {
+        // ORDERING: Relaxed: only the runner writes it, and that is us.
+        let position = self.progress.load(Relaxed);
+        let head = self.head_segment.with(|head| {
+            // SAFETY: only the runner touches the field.
+            unsafe { *head }
+        });
+        let head = NonNull::new(head).expect("an item was peeked at");
+        // SAFETY: the position lies in this segment, which only we can free.
+        let slot = unsafe { Segment::slot(head, index_in_segment(position)) };
+        // SAFETY: as above.
+        let stamp = &unsafe { slot.as_ref() }.stamp;
+        // ORDERING: Relaxed: the slot is used again only through a new link with Release.
+        stamp.store(EMPTY, Relaxed);
+        // ORDERING: Release pairs with the Acquire in `reserve`.
+        self.progress
+            .store(position.wrapping_add(POSITION_ONE), Release);
+    }
+
+    /// The slot of the oldest item, if it is written.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the runner; the reference is of no use after the slot was passed.
+    #[inline]
+    unsafe fn written_slot(&self) -> Option<&Slot<T>> {
         // ORDERING: Relaxed: only the runner writes it, and that is us.
         let position = self.progress.load(Relaxed);
         // SAFETY: the caller is the runner.
         let segment = unsafe { self.head_at(position) }?;
-        let index = (offset(position) - beginning_of(offset(position))) as usize;
         // SAFETY: the position lies in this segment, which only we can free.
-        let slot = unsafe { Segment::slot(segment, index) };
+        let slot = unsafe { Segment::slot(segment, index_in_segment(position)) };
         // SAFETY: as above.
         let slot = unsafe { slot.as_ref() };
-        // ORDERING: Acquire pairs with the writer's Release: the item is complete.
-        if slot.stamp.load(Acquire) != READY {
-            return None;
-        }
-        // SAFETY: READY: the writer is done with the slot, and only the runner reads it, once:
-        // the stamp is set back below.
-        let item = slot.item.with(|place| unsafe { place.cast::<T>().read() });
-        // ORDERING: Relaxed: the slot is used again only through a new link with Release.
-        slot.stamp.store(EMPTY, Relaxed);
-        // ORDERING: Release pairs with the Acquire in `reserve`.
-        self.progress
-            .store(position.wrapping_add(POSITION_ONE), Release);
-        Some(item)
+        // ORDERING: Acquire pairs with the writer's Release: the item is complete, and the
+        // writer is done with the slot.
+        (slot.stamp.load(Acquire) == READY).then_some(slot)
     }
 
     /// The segment that holds `position`, the next to be taken, if it is linked.
@@ -529,9 +586,8 @@ impl<T: Stored> Queue<T> {
                 .compare_exchange(ptr::null_mut(), awaited(), AcqRel, Acquire)
                 .map_or_else(|seen| seen == awaited(), |_| true);
         };
-        let index = (offset(position) - beginning_of(offset(position))) as usize;
         // SAFETY: the position lies in this segment, which only we can free.
-        let slot = unsafe { Segment::slot(segment, index) };
+        let slot = unsafe { Segment::slot(segment, index_in_segment(position)) };
         // SAFETY: as above.
         let stamp = &unsafe { slot.as_ref() }.stamp;
         // ORDERING: as for the link above.
