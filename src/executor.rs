@@ -64,6 +64,11 @@ impl<'a> Turn<'a> {
     }
 }
 
+/// A name that the operating system takes: without the zero bytes that would end it.
+fn thread_name(name: &str) -> String {
+    name.replace('\0', "")
+}
+
 /// Where a system's actors run unless they have threads of their own.
 pub(crate) enum Executor {
     Pool(pool::Pool),

@@ -116,6 +116,13 @@ impl System {
         self.end(Order::Stop, deadline)
     }
 
+    /// Closes the system and kills whoever is there.
+    pub(crate) fn kill_all(&self) {
+        for resident in self.runtime().close() {
+            resident.order(Order::Kill);
+        }
+    }
+
     fn end(&self, order: Order, limit: Duration) -> ShutdownReport {
         let runtime = self.runtime();
         let deadline = later(runtime.now(), limit);

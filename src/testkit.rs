@@ -158,6 +158,17 @@ impl Stepper {
     }
 }
 
+/// Kills the actors that are left and runs them to their ends, unless the thread is panicking:
+/// then their parked handlers are leaked.
+impl Drop for Stepper {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.system.kill_all();
+            self.run();
+        }
+    }
+}
+
 impl fmt::Debug for Stepper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stepper")

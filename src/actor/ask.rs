@@ -6,13 +6,14 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::cell::Target;
-use super::envelope::Envelope;
+use super::envelope::{Envelope, forget_quietly, panic_message};
 use super::frame::{Debt, DroppedHere, Failure, Frame};
 use super::reply::ReplyCell;
 use super::wait::wait;
@@ -166,7 +167,8 @@ impl<R: Send + 'static> Reply<R> {
 
     /// Delivers the outcome to an actor as a message, instead of being waited for.
     ///
-    /// `into_message` runs once, where the answer is given; it should be short. The message is
+    /// `into_message` runs once, where the answer is given; it should be short. If it panics, that
+    /// is reported through `tracing`, and no message comes. The message is
     /// queued without waiting: if the mailbox is full it stands in line under `Block` and
     /// `BlockFor`, and is dropped or rejected under the other policies, counted and reported as
     /// a dead letter.
@@ -204,7 +206,15 @@ impl<R: Send + 'static> Wake for Forward<R> {
         let forwarded = guard.take();
         drop(guard);
         if let Some((_, deliver)) = forwarded {
-            deliver(outcome);
+            // We run where the answer is given; a panic in the closure is not its business.
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| deliver(outcome))) {
+                tracing::error!(
+                    target: "greenroom",
+                    panic = panic_message(&*payload),
+                    "the closure that makes a message of an outcome panicked"
+                );
+                forget_quietly(payload);
+            }
         }
     }
 }

@@ -8,7 +8,7 @@
     reason = "holds messages of any type as bytes, and knows them by a table"
 )]
 
-use std::any::type_name;
+use std::any::{Any, type_name};
 use std::mem::{self, ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
@@ -260,9 +260,20 @@ pub(super) fn drop_quietly<T>(value: T) {
 }
 
 /// Drops a panic's payload; if its `Drop` panics too, that payload is leaked.
-pub(super) fn forget_quietly(payload: Box<dyn std::any::Any + Send>) {
+pub(super) fn forget_quietly(payload: Box<dyn Any + Send>) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         mem::forget(second);
+    }
+}
+
+/// The words of a panic.
+pub(super) fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        text
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text
+    } else {
+        "(a panic without words)"
     }
 }
 

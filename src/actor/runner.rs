@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::Actor;
 use super::cell::{Cell, DRAIN, KILL, Life, SHUTDOWN_DRAIN, SHUTDOWN_STOP, START, STOP, stage};
 use super::context::Context;
-use super::envelope::{Envelope, Ran, drop_quietly, forget_quietly};
+use super::envelope::{Envelope, Ran, drop_quietly, forget_quietly, panic_message};
 use super::frame::{Failure, Frame};
 use crate::error::StopReason;
 use crate::executor::Turn;
@@ -400,16 +400,5 @@ impl<A: Actor> Runner<'_, A> {
             "`stopped` panicked"
         );
         forget_quietly(payload);
-    }
-}
-
-/// The words of a panic.
-pub(super) fn panic_message(payload: &(dyn Any + Send)) -> &str {
-    if let Some(text) = payload.downcast_ref::<&'static str>() {
-        text
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text
-    } else {
-        "(a panic without words)"
     }
 }

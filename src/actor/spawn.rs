@@ -121,8 +121,8 @@ impl Spawner {
         let name = self.name.clone();
         let cell = self.admit(life, Some(thread.clone()))?;
         let id = cell.core().id;
-        let name = name.map_or_else(|| format!("greenroom-actor-{id}"), |name| name.to_string());
-        if let Err(error) = thread.start(name, cell.clone()) {
+        let name = name.unwrap_or_else(|| format!("greenroom-actor-{id}").into());
+        if let Err(error) = thread.start(&name, cell.clone()) {
             cell.bury();
             return Err(SpawnError::Thread(error));
         }

@@ -21,7 +21,7 @@ use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 use super::park::set_context;
 use super::sleep::{Sleepers, Woken};
 use super::stacks::{Drive, Hub, LoopEnd, StackControl, StackLimits, Stacks, Switch};
-use super::{Task, Turn};
+use super::{Task, Turn, thread_name};
 use crate::error::BuildError;
 use crate::observe::WorkerSnapshot;
 use crate::sync::{AtomicBool, Ordering::Acquire, Ordering::Release};
@@ -86,7 +86,7 @@ impl Pool {
                 let limits = limits.clone();
                 let started = started.clone();
                 std::thread::Builder::new()
-                    .name(format!("{name}-{index}"))
+                    .name(thread_name(&format!("{name}-{index}")))
                     .spawn(move || Worker::run(index, deque, shared, limits, &started))
                     .map(|_| ())
             });
@@ -188,9 +188,8 @@ impl Worker {
         unsafe { worker.stacks.set_driver(driver) };
         let prepared = worker.stacks.prepare();
         let ready = prepared.is_ok();
-        started
-            .send(prepared)
-            .expect("the starter hears every worker or has dropped nothing");
+        // A starter that has heard of a failure listens no more, and lets us end.
+        let _ = started.send(prepared);
         if !ready {
             return;
         }

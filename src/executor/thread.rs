@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::sleep::Bell;
-use super::{Task, Turn};
+use super::{Task, Turn, thread_name};
 use crate::sync::{AtomicBool, Ordering::Acquire, Ordering::Release};
 
 /// Calls the thread when its task is ready, and lets it end.
@@ -18,9 +18,10 @@ impl OwnThread {
     /// # Errors
     ///
     /// If the operating system refuses the thread.
-    pub(crate) fn start(self: &Arc<Self>, name: String, task: Task) -> std::io::Result<()> {
+    pub(crate) fn start(self: &Arc<Self>, name: &str, task: Task) -> std::io::Result<()> {
         let this = self.clone();
-        std::thread::Builder::new().name(name).spawn(move || {
+        let thread = std::thread::Builder::new().name(thread_name(name));
+        thread.spawn(move || {
             this.bell.belongs_here();
             loop {
                 this.bell.silence();
