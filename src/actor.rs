@@ -78,7 +78,9 @@ pub trait Handler<M: Send + 'static>: Actor {
     /// Handles one message.
     ///
     /// A panic ends the actor with [`StopReason::Panicked`]; the asker gets
-    /// [`AskError::Panicked`](crate::AskError::Panicked), and no other actor is touched.
+    /// [`AskError::Panicked`](crate::AskError::Panicked), and no other actor is touched. Requests
+    /// that are still queued were not run: they get [`AskError::Stopped`](crate::AskError::Stopped)
+    /// with that reason.
     fn handle(&mut self, message: M, ctx: &mut Context<Self>) -> Self::Reply;
 }
 

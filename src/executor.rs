@@ -29,7 +29,7 @@ pub(crate) mod thread;
 use std::sync::Arc;
 
 pub(crate) use park::block;
-use stacks::StackControl;
+use stacks::RunningStack;
 
 /// Something that can be run for a turn.
 pub(crate) trait Runnable: Send + Sync {
@@ -43,24 +43,24 @@ pub(crate) type Task = Arc<dyn Runnable>;
 /// What a turn may ask of the place where it runs.
 pub(crate) struct Turn<'a> {
     /// The stack, if it can be parked.
-    stack: Option<&'a StackControl>,
+    stack: Option<&'a RunningStack>,
 }
 
 impl<'a> Turn<'a> {
-    pub(crate) fn on(stack: Option<&'a StackControl>) -> Self {
+    pub(crate) fn on(stack: Option<&'a RunningStack>) -> Self {
         Self { stack }
     }
 
     /// Whether the stack was parked during this turn, which then ends with the message in hand.
     #[inline]
     pub(crate) fn was_parked(&self) -> bool {
-        self.stack.is_some_and(StackControl::was_parked)
+        self.stack.is_some_and(RunningStack::was_parked)
     }
 
     /// Whether a parked stack of this worker is ready to go on.
     #[inline]
     pub(crate) fn others_are_ready(&self) -> bool {
-        self.stack.is_some_and(StackControl::others_are_ready)
+        self.stack.is_some_and(RunningStack::others_are_ready)
     }
 }
 

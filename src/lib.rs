@@ -20,6 +20,8 @@ mod id;
 
 mod error;
 
+mod unwind;
+
 mod time;
 
 mod observe;

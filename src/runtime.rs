@@ -34,12 +34,9 @@ pub(crate) enum Order {
     Kill,
 }
 
-/// A place in the register.
+/// A place in the shard of the register that the resident's id tells.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Residence {
-    shard: u32,
-    index: u32,
-}
+pub(crate) struct Residence(u32);
 
 #[derive(Default)]
 struct Shard {
@@ -111,10 +108,7 @@ impl Runtime {
             shard.residents.push(None);
             u32::try_from(shard.residents.len() - 1).expect("fewer than 2^32 actors in a shard")
         });
-        let residence = Residence {
-            shard: number as u32,
-            index,
-        };
+        let residence = Residence(index);
         let resident = make(id, residence);
         shard.residents[index as usize] = Some(resident.clone());
         Ok(resident)
@@ -124,11 +118,12 @@ impl Runtime {
     pub(crate) fn nowhere(&self) -> (ActorId, Residence) {
         let number = thread_number() & (self.shards.len() - 1);
         let id = self.next_id(number, &mut self.shards[number].lock());
-        let residence = Residence {
-            shard: number as u32,
-            index: u32::MAX,
-        };
-        (id, residence)
+        (id, Residence(u32::MAX))
+    }
+
+    /// Ids are dealt out to the shards in turn.
+    fn shard_of(&self, id: ActorId) -> &Mutex<Shard> {
+        &self.shards[(id.as_u64() - 1) as usize & (self.shards.len() - 1)]
     }
 
     fn next_id(&self, number: usize, shard: &mut Shard) -> ActorId {
@@ -138,12 +133,12 @@ impl Runtime {
     }
 
     /// Removes a resident that has ended, and keeps its counts in the totals.
-    pub(crate) fn dismiss(&self, residence: Residence, counts: Counts) {
+    pub(crate) fn dismiss(&self, id: ActorId, residence: Residence, counts: Counts) {
         let gone = {
-            let mut shard = self.shards[residence.shard as usize].lock();
+            let mut shard = self.shard_of(id).lock();
             shard.departed += counts;
-            shard.gaps.push(residence.index);
-            shard.residents[residence.index as usize].take()
+            shard.gaps.push(residence.0);
+            shard.residents[residence.0 as usize].take()
         };
         drop(gone);
         // ORDERING: Acquire pairs with the Release in `close`.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
-use super::ask::{Answer, Reply};
+use super::ask::{Answer, InLine, Reply};
 use super::cell::{Cell, DRAIN, KILL, Refusal, STOP, stage};
 use super::envelope::Envelope;
 use super::recipient::{Asker, Recipient};
@@ -276,25 +276,27 @@ impl<A: Actor> Addr<A> {
             Refusal::Full(envelope) => envelope,
         };
         match core.overflow() {
-            Overflow::Block => match cell.push_or_stand(envelope, None) {
-                Ok(place) => Reply::pending(answer, Arc::clone(&cell) as _, place),
-                Err(envelope) => {
-                    drop(envelope);
-                    Reply::known(Err(core.failure().to_ask_error()))
-                }
-            },
-            Overflow::BlockFor(limit) => match cell.push_or_stand(envelope, None) {
-                Ok(place) => {
-                    if let Some(place) = &place {
-                        expire::<A, M>(&cell, place, later(core.runtime.now(), limit));
+            policy @ (Overflow::Block | Overflow::BlockFor(_)) => {
+                match cell.push_or_stand(envelope, None) {
+                    Ok(place) => {
+                        let in_line = place.map(|place| {
+                            let expiry = match policy {
+                                Overflow::BlockFor(limit) => {
+                                    let due = later(core.runtime.now(), limit);
+                                    Some(expire::<A, M>(&cell, &place, due))
+                                }
+                                _ => None,
+                            };
+                            InLine { place, expiry }
+                        });
+                        Reply::pending(answer, Arc::clone(&cell) as _, in_line)
                     }
-                    Reply::pending(answer, Arc::clone(&cell) as _, place)
+                    Err(envelope) => {
+                        drop(envelope);
+                        Reply::known(Err(core.failure().to_ask_error()))
+                    }
                 }
-                Err(envelope) => {
-                    drop(envelope);
-                    Reply::known(Err(core.failure().to_ask_error()))
-                }
-            },
+            }
             Overflow::Reject => {
                 core.rejected.increment();
                 // SAFETY: made by `ask` for these types.
@@ -414,7 +416,7 @@ where
 }
 
 /// Has a request that stands in line fail at `due`, if it stands there still.
-fn expire<A, M>(cell: &Arc<Cell<A>>, place: &Arc<Place<Envelope>>, due: Instant)
+fn expire<A, M>(cell: &Arc<Cell<A>>, place: &Arc<Place<Envelope>>, due: Instant) -> TimerKey
 where
     A: DeferredHandler<M>,
     M: Send + 'static,
@@ -438,7 +440,7 @@ where
         }
     };
     let action = Action::Run(Box::new(expired));
-    cell.core().runtime.timers.set(due, action);
+    cell.core().runtime.timers.set(due, action)
 }
 
 /// An envelope on its way into a full mailbox.

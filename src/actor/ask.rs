@@ -6,14 +6,13 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::cell::Target;
-use super::envelope::{Envelope, forget_quietly, panic_message};
+use super::envelope::Envelope;
 use super::frame::{Debt, DroppedHere, Failure, Frame};
 use super::reply::ReplyCell;
 use super::wait::wait;
@@ -21,13 +20,20 @@ use super::{Addr, DeferredHandler};
 use crate::error::{AskError, WaitError};
 use crate::mailbox::Place;
 use crate::sync::Mutex;
-use crate::time::later;
+use crate::time::{TimerKey, later};
+use crate::unwind::run_quietly;
 
 /// How a request ends.
 pub(super) type Outcome<R> = Result<R, AskError>;
 
 /// Where the outcome of a request is put by the actor and found by the asker.
 pub(super) type Answer<R> = Arc<ReplyCell<Outcome<R>>>;
+
+/// The place of a request in the line of a full mailbox, and the end of its patience.
+pub(super) struct InLine {
+    pub(super) place: Arc<Place<Envelope>>,
+    pub(super) expiry: Option<TimerKey>,
+}
 
 /// The answer to a request that is under way.
 ///
@@ -51,7 +57,7 @@ enum State<R> {
         cell: Answer<R>,
         target: Arc<dyn Target>,
         /// The request's place in line, if the mailbox was full.
-        place: Option<Arc<Place<Envelope>>>,
+        in_line: Option<InLine>,
     },
     /// The outcome was known at once.
     Known(Outcome<R>),
@@ -62,13 +68,13 @@ impl<R: Send + 'static> Reply<R> {
     pub(super) fn pending(
         cell: Answer<R>,
         target: Arc<dyn Target>,
-        place: Option<Arc<Place<Envelope>>>,
+        in_line: Option<InLine>,
     ) -> Self {
         Self {
             state: State::Pending {
                 cell,
                 target,
-                place,
+                in_line,
             },
         }
     }
@@ -152,6 +158,7 @@ impl<R: Send + 'static> Reply<R> {
         // SAFETY: we are the only asker, and the state below keeps us from polling again.
         let polled = unsafe { cell.poll(waker) };
         if polled.is_ready() {
+            self.leave_line();
             self.state = State::Taken;
         }
         polled
@@ -207,14 +214,9 @@ impl<R: Send + 'static> Wake for Forward<R> {
         drop(guard);
         if let Some((_, deliver)) = forwarded {
             // We run where the answer is given; a panic in the closure is not its business.
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| deliver(outcome))) {
-                tracing::error!(
-                    target: "greenroom",
-                    panic = panic_message(&*payload),
-                    "the closure that makes a message of an outcome panicked"
-                );
-                forget_quietly(payload);
-            }
+            run_quietly("the closure that makes a message of an outcome", || {
+                deliver(outcome);
+            });
         }
     }
 }
@@ -227,18 +229,28 @@ impl<R: Send + 'static> Future for Reply<R> {
     }
 }
 
+impl<R> Reply<R> {
+    /// Takes the request out of the line, if it stands there, and forgets the end of its
+    /// patience.
+    fn leave_line(&mut self) {
+        if let State::Pending {
+            target, in_line, ..
+        } = &mut self.state
+            && let Some(InLine { place, expiry }) = in_line.take()
+        {
+            if let Some(expiry) = expiry {
+                target.runtime().timers.cancel(expiry);
+            }
+            target.withdraw(&place);
+        }
+    }
+}
+
 impl<R> Drop for Reply<R> {
     fn drop(&mut self) {
-        if let State::Pending {
-            cell,
-            target,
-            place,
-        } = &self.state
-        {
+        if let State::Pending { cell, .. } = &self.state {
             cell.withdraw();
-            if let Some(place) = place {
-                target.withdraw(place);
-            }
+            self.leave_line();
         }
     }
 }

@@ -79,6 +79,8 @@ pub(super) struct Settings {
 pub(super) struct Rare {
     /// Why it ends; set before the mailbox is closed.
     pub(super) reason: Option<StopReason>,
+    /// Messages that were taken and became dead letters.
+    pub(super) dead_lettered: u64,
     /// Who waits for its end.
     pub(super) joiners: Vec<Waker>,
     /// Its timers, which end with it.
@@ -99,7 +101,6 @@ pub(crate) struct Core {
     pub(super) wait_slot: WaitSlot,
     pub(super) taken: OwnCount,
     pub(super) handled: OwnCount,
-    pub(super) dead_lettered: OwnCount,
     pub(super) cancelled: OwnCount,
     pub(super) dropped: SharedCount,
     pub(super) rejected: SharedCount,
@@ -107,8 +108,8 @@ pub(crate) struct Core {
     pub(super) rare: Mutex<Option<Box<Rare>>>,
     pub(super) runtime: Arc<Runtime>,
     pub(super) id: ActorId,
+    /// Where it is in the register.
     pub(super) residence: Residence,
-    pub(super) actor_type: fn() -> &'static str,
 }
 
 impl Core {
@@ -118,7 +119,6 @@ impl Core {
         residence: Residence,
         capacity: usize,
         settings: Option<Box<Settings>>,
-        actor_type: fn() -> &'static str,
     ) -> Self {
         Self {
             mailbox: Mailbox::new(capacity),
@@ -129,7 +129,6 @@ impl Core {
             wait_slot: WaitSlot::new(),
             taken: OwnCount::new(),
             handled: OwnCount::new(),
-            dead_lettered: OwnCount::new(),
             cancelled: OwnCount::new(),
             dropped: SharedCount::new(),
             rejected: SharedCount::new(),
@@ -138,7 +137,6 @@ impl Core {
             runtime,
             id,
             residence,
-            actor_type,
         }
     }
 
@@ -177,13 +175,23 @@ impl Core {
     }
 
     pub(super) fn counts(&self) -> Counts {
+        let dead_lettered = self
+            .rare
+            .lock()
+            .as_ref()
+            .map_or(0, |rare| rare.dead_lettered);
+        self.counts_with(dead_lettered)
+    }
+
+    /// The counts, for who holds the lock of `rare`.
+    pub(super) fn counts_with(&self, dead_lettered: u64) -> Counts {
         let queued = self.mailbox.queue().len() as u64;
         let dropped = self.dropped.get();
         Counts {
             accepted: self.taken.get() + dropped + queued,
             handled: self.handled.get(),
             dropped,
-            dead_lettered: self.dead_lettered.get(),
+            dead_lettered,
             cancelled: self.cancelled.get(),
             queued,
             rejected: self.rejected.get(),
@@ -197,18 +205,23 @@ impl Core {
         unsafe { vtable.as_ref() }.map(|vtable| (vtable.message_type)())
     }
 
-    pub(super) fn post_dead_letter(&self, message_type: &'static str, reason: LossReason) {
+    pub(super) fn post_dead_letter(
+        &self,
+        actor_type: &'static str,
+        message_type: &'static str,
+        reason: LossReason,
+    ) {
         self.runtime.letters.post(|| DeadLetter {
             actor: self.id,
             name: self.name().cloned(),
-            actor_type: (self.actor_type)(),
+            actor_type,
             message_type,
             reason: reason.clone(),
         });
         tracing::debug!(
             target: "greenroom",
             actor = %self.id,
-            actor_type = (self.actor_type)(),
+            actor_type,
             message_type,
             %reason,
             "dead letter"
@@ -278,7 +291,7 @@ impl<A: Actor> Cell<A> {
     /// A cell whose actor never lived: the system was shutting down already.
     pub(super) fn ended(runtime: Arc<Runtime>, reason: StopReason) -> Arc<Self> {
         let (id, residence) = runtime.nowhere();
-        let core = Core::new(runtime, id, residence, 1, None, type_name::<A>);
+        let core = Core::new(runtime, id, residence, 1, None);
         core.with_rare(|rare| rare.reason = Some(reason));
         core.mailbox.close(&mut Vec::new(), &mut Vec::new());
         core.set_stage(stage::ENDED);
@@ -289,7 +302,7 @@ impl<A: Actor> Cell<A> {
     pub(super) fn bury(&self) {
         self.core
             .runtime
-            .dismiss(self.core.residence, self.core.counts());
+            .dismiss(self.core.id, self.core.residence, self.core.counts());
     }
 
     #[inline]
@@ -394,8 +407,11 @@ impl<A: Actor> Cell<A> {
                 Overflow::Reject => {
                     self.core.rejected.increment();
                     envelope.discard(&Failure::Dropped);
-                    self.core
-                        .post_dead_letter(message_type(), LossReason::TimerRejected);
+                    self.core.post_dead_letter(
+                        type_name::<A>(),
+                        message_type(),
+                        LossReason::TimerRejected,
+                    );
                 }
                 Overflow::DropNewest => self.drop_newest(envelope),
             },
@@ -407,8 +423,11 @@ impl<A: Actor> Cell<A> {
         let message_type = envelope.vtable().message_type;
         self.core.dropped.increment();
         envelope.discard(&Failure::Dropped);
-        self.core
-            .post_dead_letter(message_type(), LossReason::DroppedByPolicy);
+        self.core.post_dead_letter(
+            type_name::<A>(),
+            message_type(),
+            LossReason::DroppedByPolicy,
+        );
     }
 }
 

@@ -8,9 +8,8 @@
     reason = "holds messages of any type as bytes, and knows them by a table"
 )]
 
-use std::any::{Any, type_name};
-use std::mem::{self, ManuallyDrop, MaybeUninit};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::any::type_name;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -23,6 +22,7 @@ use super::context::Context;
 use super::frame::Failure;
 use super::reply::ReplyCell;
 use crate::mailbox::{SegmentCache, Stored};
+use crate::unwind::drop_quietly;
 
 /// What became of a message that was taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -249,32 +249,6 @@ unsafe fn unbox<M>(payload: &Payload) -> Box<Boxed<M>> {
     let address = unsafe { payload[0].assume_init() } as usize;
     // SAFETY: made by `Box::into_raw` for this type, and taken once.
     unsafe { Box::from_raw(ptr::with_exposed_provenance_mut(address)) }
-}
-
-/// Drops a value of the user's; a panic of its `Drop` ends here.
-pub(super) fn drop_quietly<T>(value: T) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        tracing::error!(target: "greenroom", value = type_name::<T>(), "a Drop panicked");
-        forget_quietly(payload);
-    }
-}
-
-/// Drops a panic's payload; if its `Drop` panics too, that payload is leaked.
-pub(super) fn forget_quietly(payload: Box<dyn Any + Send>) {
-    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        mem::forget(second);
-    }
-}
-
-/// The words of a panic.
-pub(super) fn panic_message(payload: &(dyn Any + Send)) -> &str {
-    if let Some(text) = payload.downcast_ref::<&'static str>() {
-        text
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text
-    } else {
-        "(a panic without words)"
-    }
 }
 
 /// # Safety

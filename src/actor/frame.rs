@@ -9,6 +9,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ptr;
+use std::sync::Arc;
 use std::task::Waker;
 
 use tracing::Span;
@@ -27,14 +28,25 @@ pub(super) trait Debt {
 #[derive(Clone, Debug)]
 pub(super) enum Failure {
     Dropped,
+    /// The actor ended for this reason before the request's turn came.
     Ended(StopReason),
+    /// The request was in hand, or its answer in debt, when the actor panicked.
+    Panicked(Arc<str>),
 }
 
 impl Failure {
+    /// For answers that were in debt when the actor ended.
+    pub(super) fn of_ending(reason: &StopReason) -> Self {
+        match reason {
+            StopReason::Panicked { message } => Self::Panicked(message.clone()),
+            reason => Self::Ended(reason.clone()),
+        }
+    }
+
     pub(super) fn to_ask_error(&self) -> AskError {
         match self {
             Self::Dropped => AskError::Dropped,
-            Self::Ended(StopReason::Panicked { message }) => AskError::Panicked {
+            Self::Panicked(message) => AskError::Panicked {
                 message: message.clone(),
             },
             Self::Ended(reason) => AskError::Stopped {
@@ -118,6 +130,7 @@ impl Frame {
             self.grant();
         }
         self.pay_wakes();
+        self.settle_unwound(&Failure::Dropped);
         if let Some(span) = self.span() {
             span.with_subscriber(|(id, dispatch)| dispatch.exit(id));
         }
@@ -179,7 +192,7 @@ impl Frame {
                     .as_ref()
                     .and_then(|extra| extra.ending.clone());
                 if let Some(reason) = ending {
-                    DroppedHere::Settle(Failure::Ended(reason))
+                    DroppedHere::Settle(Failure::of_ending(&reason))
                 } else if std::thread::panicking() {
                     DroppedHere::Keep(frame)
                 } else {
@@ -193,12 +206,18 @@ impl Frame {
         self.with_extra(|extra| extra.unwound.push(debt));
     }
 
-    /// Tells those whose answers were dropped by a panic what it said.
-    pub(super) fn settle_unwound(&self, reason: &StopReason) {
-        let failure = Failure::Ended(reason.clone());
+    /// Tells those whose answers were dropped by a panic what became of it.
+    #[inline]
+    pub(super) fn settle_unwound(&self, failure: &Failure) {
+        if self.extra.borrow().is_some() {
+            self.settle_all(failure);
+        }
+    }
+
+    fn settle_all(&self, failure: &Failure) {
         let unwound = self.with_extra(|extra| std::mem::take(&mut extra.unwound));
         for debt in unwound {
-            debt.settle(&failure);
+            debt.settle(failure);
         }
     }
 

@@ -6,7 +6,7 @@
     reason = "the runner has the actor to itself while it holds the claim"
 )]
 
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -14,13 +14,14 @@ use std::sync::Arc;
 use super::Actor;
 use super::cell::{Cell, DRAIN, KILL, Life, SHUTDOWN_DRAIN, SHUTDOWN_STOP, START, STOP, stage};
 use super::context::Context;
-use super::envelope::{Envelope, Ran, drop_quietly, forget_quietly, panic_message};
+use super::envelope::{Envelope, Ran};
 use super::frame::{Failure, Frame};
 use crate::error::StopReason;
 use crate::executor::Turn;
 use crate::mailbox::Released;
 use crate::observe::LossReason;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
+use crate::unwind::{drop_quietly, forget_quietly, panic_message};
 
 /// Messages that an actor handles in one turn before others get theirs.
 const BATCH: u32 = 64;
@@ -102,16 +103,19 @@ impl<A: Actor> Runner<'_, A> {
             {
                 return Batch::End(reason);
             }
-            // A turn handles some messages, so that ready stacks cannot starve it.
-            let others_first =
-                budget < BATCH && budget.is_multiple_of(LOOK_INTERVAL) && turn.others_are_ready();
-            if budget == 0 || turn.was_parked() || others_first {
-                return Batch::Again;
-            }
             // SAFETY: we are the runner.
             if let Some(envelope) = unsafe { self.core().mailbox.queue().peek() } {
+                // A turn handles some messages, so that ready stacks cannot starve it.
+                let others_first = budget < BATCH
+                    && budget.is_multiple_of(LOOK_INTERVAL)
+                    && turn.others_are_ready();
+                if budget == 0 || turn.was_parked() || others_first {
+                    return Batch::Again;
+                }
                 budget -= 1;
                 self.handle(envelope);
+                // A handler may have caught a panic that dropped answers.
+                self.frame.settle_unwound(&Failure::Dropped);
             } else if let Some(batch) = self.let_go() {
                 return batch;
             }
@@ -206,6 +210,7 @@ impl<A: Actor> Runner<'_, A> {
         let actor = self.actor();
         // SAFETY: the runner has the actor to itself.
         unsafe { &mut *actor }.started(self.context);
+        self.frame.settle_unwound(&Failure::Dropped);
     }
 
     /// Obeys what was ordered; returns the reason if the actor is to end now.
@@ -306,18 +311,22 @@ impl<A: Actor> Runner<'_, A> {
             target: "greenroom",
             actor = %core.id,
             name = core.name().map(|name| &**name),
-            actor_type = (core.actor_type)(),
+            actor_type = type_name::<A>(),
             message_type,
             panic = &*message,
             "an actor panicked"
         );
         if let Some(message_type) = message_type.filter(|_| !counted) {
-            core.dead_lettered.increment();
-            core.post_dead_letter(message_type, LossReason::Panicked(message));
+            core.with_rare(|rare| rare.dead_lettered += 1);
+            core.post_dead_letter(
+                type_name::<A>(),
+                message_type,
+                LossReason::Panicked(message.clone()),
+            );
         }
         // ORDERING: Relaxed: for those who look from outside.
         core.in_hand.store(ptr::null_mut(), Relaxed);
-        self.frame.settle_unwound(&reason);
+        self.frame.settle_unwound(&Failure::Panicked(message));
         reason
     }
 
@@ -340,10 +349,14 @@ impl<A: Actor> Runner<'_, A> {
             // SAFETY: we are the runner.
             while let Some(envelope) = unsafe { queue.take() } {
                 core.taken.increment();
-                core.dead_lettered.increment();
+                core.with_rare(|rare| rare.dead_lettered += 1);
                 let message_type = envelope.vtable().message_type;
                 envelope.discard(&failure);
-                core.post_dead_letter(message_type(), LossReason::Stopped(reason.clone()));
+                core.post_dead_letter(
+                    type_name::<A>(),
+                    message_type(),
+                    LossReason::Stopped(reason.clone()),
+                );
             }
             // SAFETY: we are the runner.
             if unsafe { queue.is_exhausted() } {
@@ -364,8 +377,8 @@ impl<A: Actor> Runner<'_, A> {
             let stopped = catch_unwind(AssertUnwindSafe(|| actor.stopped(reason, self.context)));
             if let Err(payload) = stopped {
                 self.report_panic_in_stopped(payload);
-                self.frame.settle_unwound(reason);
             }
+            self.frame.settle_unwound(&Failure::of_ending(reason));
         }
         drop_quietly(life);
         let core = self.core();
@@ -380,7 +393,8 @@ impl<A: Actor> Runner<'_, A> {
             core.set_stage(stage::ENDED);
             // The books are closed: nothing is accepted any more, and the runner is done. Under
             // the lock, so that who sees the end sees the totals with this actor's counts.
-            core.runtime.dismiss(core.residence, core.counts());
+            let counts = core.counts_with(rare.dead_lettered);
+            core.runtime.dismiss(core.id, core.residence, counts);
             std::mem::take(&mut rare.joiners)
         });
         let mut wakes = self.frame.with_wakes(std::mem::take);

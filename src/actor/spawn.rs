@@ -156,23 +156,16 @@ impl Spawner {
             })
         });
         let cell = runtime.admit(|id, residence| {
-            let core = Core::new(
-                runtime.clone(),
-                id,
-                residence,
-                capacity,
-                settings,
-                type_name::<A>,
-            );
+            let core = Core::new(runtime.clone(), id, residence, capacity, settings);
             Arc::new(Cell::new(core, life))
         })?;
-        open_span(cell.core());
+        open_span(cell.core(), type_name::<A>());
         Ok(cell)
     }
 }
 
 /// The span of the actor's life, if somebody listens.
-fn open_span(core: &Core) {
+fn open_span(core: &Core, actor_type: &'static str) {
     if tracing::level_filters::LevelFilter::current() < tracing::Level::DEBUG {
         return;
     }
@@ -181,7 +174,7 @@ fn open_span(core: &Core) {
         "actor",
         id = %core.id,
         name = core.name().map(|name| &**name),
-        actor_type = (core.actor_type)(),
+        actor_type,
     );
     core.with_rare(|rare| rare.span = Some(span));
 }

@@ -1,16 +1,16 @@
 //! Messages that an actor sends to itself later.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use super::cell::Cell;
-use super::envelope::{Envelope, PendingTick, forget_quietly};
+use super::envelope::{Envelope, PendingTick};
 use super::{Actor, DeferredHandler};
 use crate::sync::Mutex;
 use crate::time::{Action, TimerKey, Timers, later};
+use crate::unwind::run_quietly;
 
 /// A message or messages to come. Dropping this value does not cancel them.
 ///
@@ -151,19 +151,12 @@ impl<F: FnMut() -> M + Send + 'static, M: Send + 'static> Interval<F, M> {
 
     fn fire<A: DeferredHandler<M>>(mut self, cell: &Arc<Cell<A>>) {
         if let Some(tick) = PendingTick::begin(&self.pending) {
-            match catch_unwind(AssertUnwindSafe(&mut self.make)) {
-                Ok(message) => cell.deliver(Envelope::tick::<A, M>(message, tick)),
-                Err(payload) => {
-                    tracing::error!(
-                        target: "greenroom",
-                        actor = %cell.core().id,
-                        "the closure that makes a timer's message panicked; the timer ends"
-                    );
-                    forget_quietly(payload);
-                    self.timer.cancel();
-                    return;
-                }
-            }
+            let made = run_quietly("the closure that makes a timer's message", &mut self.make);
+            let Some(message) = made else {
+                self.timer.cancel();
+                return;
+            };
+            cell.deliver(Envelope::tick::<A, M>(message, tick));
         }
         self.due = next_due(self.due, self.period, cell.core().runtime.now());
         self.set(cell);

@@ -27,7 +27,7 @@ use std::thread::{self, Thread};
 
 use super::{stacks, stepped};
 use crate::error::WaitError;
-use crate::sync::{AtomicU8, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
+use crate::sync::{AtomicU8, Ordering::AcqRel, Ordering::Acquire, Ordering::Release, relax};
 
 const EMPTY: u8 = 0;
 const PARKED: u8 = 1;
@@ -68,6 +68,9 @@ impl Token {
     }
 }
 
+/// How often a plain thread looks before it parks: it spins, then gives up its processor.
+const ROUNDS_BEFORE_PARK: u32 = 80;
+
 thread_local! {
     /// What the code that runs on this stack wants to find again after a wait; the executor
     /// keeps it across parks and does not know what it is.
@@ -106,6 +109,13 @@ impl ThreadParker {
                 return Ok(outcome);
             }
             refuse_while_unwinding()?;
+            // A thread that is asleep takes tens of microseconds to wake; most answers come
+            // sooner.
+            let mut round = 0;
+            // ORDERING: Acquire pairs with the waker's Release.
+            while round < ROUNDS_BEFORE_PARK && self.notified.load(Acquire) == EMPTY {
+                relax(&mut round);
+            }
             // ORDERING: Acquire pairs with the waker's Release.
             while self.notified.swap(EMPTY, Acquire) == EMPTY {
                 thread::park();

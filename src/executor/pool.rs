@@ -20,18 +20,19 @@ use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 
 use super::park::set_context;
 use super::sleep::{Sleepers, Woken};
-use super::stacks::{Drive, Hub, LoopEnd, StackControl, StackLimits, Stacks, Switch};
+use super::stacks::{Drive, Hub, LoopEnd, RunningStack, StackLimits, Stacks, Switch};
 use super::{Task, Turn, thread_name};
 use crate::error::BuildError;
 use crate::observe::WorkerSnapshot;
-use crate::sync::{AtomicBool, Ordering::Acquire, Ordering::Release};
+use crate::sync::{AtomicBool, Ordering::Acquire, Ordering::Release, relax};
 
 /// Every how many turns a worker looks at the injector before its own queue.
 const INJECTOR_INTERVAL: u32 = 61;
 /// How many ready stacks are resumed before a task gets its turn.
 const RESUMES_PER_TASK: u32 = 16;
-/// How often a worker looks around before it goes to sleep.
-const ROUNDS_BEFORE_SLEEP: u32 = 24;
+/// How often a worker looks around before it goes to sleep: it spins, then gives up its
+/// processor.
+const ROUNDS_BEFORE_SLEEP: u32 = 80;
 /// How long the sentinel sleeps at first, and at most.
 const PATIENCE: Duration = Duration::from_millis(1);
 const MAX_PATIENCE: Duration = Duration::from_millis(16);
@@ -255,7 +256,7 @@ impl Worker {
         None
     }
 
-    fn run_task(&self, task: Task, stack: &StackControl) {
+    fn run_task(&self, task: Task, stack: &RunningStack) {
         if let Some(again) = task.run(&Turn::on(Some(stack))) {
             self.push(again);
         }
@@ -307,7 +308,7 @@ impl Worker {
 }
 
 impl Drive for Worker {
-    fn drive(&self, stack: &StackControl) -> LoopEnd {
+    fn drive(&self, stack: &RunningStack) -> LoopEnd {
         let mut rounds = 0;
         loop {
             let mut resumed = 0;
@@ -324,8 +325,7 @@ impl Drive for Worker {
             } else if resumed > 0 {
                 rounds = 0;
             } else if rounds < ROUNDS_BEFORE_SLEEP {
-                rounds += 1;
-                std::hint::spin_loop();
+                relax(&mut rounds);
             } else if self.may_end() {
                 return LoopEnd::WorkerEnds;
             } else {

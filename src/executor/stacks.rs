@@ -99,14 +99,9 @@ pub(crate) struct StackControl {
 
 impl StackControl {
     #[inline]
-    pub(crate) fn was_parked(&self) -> bool {
+    fn was_parked(&self) -> bool {
         // ORDERING: Relaxed: used by the worker only.
         self.was_parked.load(Relaxed)
-    }
-
-    #[inline]
-    pub(crate) fn others_are_ready(&self) -> bool {
-        self.hub.has_ready()
     }
 }
 
@@ -116,19 +111,35 @@ impl Linked for StackControl {
     }
 }
 
+impl StackControl {
+    /// Puts a stack that was called while it was parked where its worker finds it.
+    fn make_ready(self: Arc<Self>) {
+        match current() {
+            // We run on its worker, which is awake.
+            Some(running) if Arc::ptr_eq(&running.control.hub, &self.hub) => {
+                // SAFETY: a worker's stacks are owned by the value that this points to.
+                let stacks = unsafe { &*running.stacks };
+                stacks.ready.borrow_mut().push_back(self);
+            }
+            _ => {
+                let hub = self.hub.clone();
+                hub.ready.push(self);
+                hub.bell.ring();
+            }
+        }
+    }
+}
+
 impl Wake for StackControl {
     fn wake(self: Arc<Self>) {
         if self.token.notify() {
-            let hub = self.hub.clone();
-            hub.ready.push(self);
-            hub.bell.ring();
+            self.make_ready();
         }
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
         if self.token.notify() {
-            self.hub.ready.push(self.clone());
-            self.hub.bell.ring();
+            self.clone().make_ready();
         }
     }
 }
@@ -165,7 +176,7 @@ pub(crate) enum LoopEnd {
 
 /// A worker's loop, as its stacks run it.
 pub(crate) trait Drive {
-    fn drive(&self, stack: &StackControl) -> LoopEnd;
+    fn drive(&self, stack: &RunningStack) -> LoopEnd;
 }
 
 type Handler = Coroutine<Command, Switch, (), DefaultStack>;
@@ -199,6 +210,19 @@ pub(crate) fn current() -> Option<&'static RunningStack> {
 }
 
 impl RunningStack {
+    /// Whether the stack has been parked since its loop began.
+    #[inline]
+    pub(crate) fn was_parked(&self) -> bool {
+        self.control.was_parked()
+    }
+
+    /// Whether another stack of this worker is ready to go on.
+    #[inline]
+    pub(crate) fn others_are_ready(&self) -> bool {
+        // SAFETY: a worker's stacks are owned by the value that this points to.
+        unsafe { &*self.stacks }.has_ready()
+    }
+
     pub(crate) fn waker(&self) -> &Waker {
         &self.waker
     }
@@ -323,7 +347,7 @@ impl Stacks {
                 // ORDERING: Relaxed: used by the worker only.
                 running.control.was_parked.store(false, Relaxed);
                 // SAFETY: the driver outlives the stacks, by the contract of `set_driver`.
-                let end = unsafe { &*driver }.drive(&running.control);
+                let end = unsafe { &*driver }.drive(&running);
                 command = yielder.suspend(match end {
                     LoopEnd::Over => Switch::Free,
                     LoopEnd::WorkerEnds => Switch::Ended,
@@ -354,13 +378,15 @@ impl Stacks {
 
     fn next_ready(&self) -> Option<Arc<StackControl>> {
         let mut ready = self.ready.borrow_mut();
-        if ready.is_empty() {
-            if !self.hub.has_ready() {
-                return None;
-            }
+        if self.hub.has_ready() {
             self.hub.ready.take_all(&mut ready);
         }
         ready.pop_front()
+    }
+
+    #[inline]
+    fn has_ready(&self) -> bool {
+        self.hub.has_ready() || !self.ready.borrow().is_empty()
     }
 
     /// The number of ready stacks.

@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::sync::Arc;
 
-use super::stacks::{Drive, Hub, LoopEnd, StackControl, StackLimits, Stacks, current};
+use super::stacks::{Drive, Hub, LoopEnd, RunningStack, StackLimits, Stacks, current};
 use super::{Task, Turn};
 use crate::sync::Mutex;
 use crate::time::ManualClock;
@@ -148,7 +148,7 @@ impl StepLoop {
 }
 
 impl Drive for StepLoop {
-    fn drive(&self, stack: &StackControl) -> LoopEnd {
+    fn drive(&self, stack: &RunningStack) -> LoopEnd {
         let task = self.next.borrow_mut().take();
         let task = task.expect("a step begins with a task");
         if let Some(again) = task.run(&Turn::on(Some(stack))) {

@@ -17,6 +17,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use super::Clock;
 use crate::sync::{AtomicU64, Mutex, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use crate::unwind::{drop_quietly, run_quietly};
 
 /// What happens when a timer is due.
 pub(crate) enum Action {
@@ -137,7 +138,10 @@ impl Timers {
         let removed = self.shared.shards[key.shard]
             .lock()
             .remove(&(key.due, key.number));
-        removed.is_some()
+        let found = removed.is_some();
+        // It may hold a message of the user's.
+        drop_quietly(removed);
+        found
     }
 
     pub(crate) fn next_due(&self) -> Option<Instant> {
@@ -179,7 +183,7 @@ impl Shared {
                         _ => break,
                     }
                 };
-                action.fire();
+                run_quietly("what a timer does", || action.fire());
             }
         }
     }
@@ -202,6 +206,16 @@ impl Shared {
             if outcome == Err(crossbeam_channel::RecvTimeoutError::Disconnected) {
                 return;
             }
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for shard in &self.shards {
+            std::mem::take(&mut *shard.lock())
+                .into_values()
+                .for_each(drop_quietly);
         }
     }
 }
