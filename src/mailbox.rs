@@ -17,7 +17,7 @@ use queue::{LineRefused, Turn};
 pub(crate) use queue::{MAX_CAPACITY, Queue, Refused, Released, Reserved};
 pub(crate) use segment::{SegmentCache, Stored};
 
-use crate::sync::{AtomicU32, Mutex, Ordering::Relaxed};
+use crate::sync::{AtomicU32, Fault, Mutex, Ordering::Relaxed, planted};
 
 /// What `send` does when the mailbox is full.
 ///
@@ -155,13 +155,13 @@ impl<T: Stored> Mailbox<T> {
         match self.queue.push(item, Turn::Newcomer) {
             Ok(schedule) => Pushed::Queued(schedule),
             Err((Refused::Closed, item)) => Pushed::Closed(item),
-            Err((Refused::Full, item)) => self.push_behind_line(item),
+            Err((Refused::Full, item)) => Pushed::Full(item, false),
+            Err((Refused::Behind, item)) => self.push_behind_line(item),
         }
     }
 
     fn push_behind_line(&self, item: T) -> Pushed<T> {
-        // ORDERING: Relaxed: a hint; whoever really stands in line has set WAITERS in the word.
-        if self.waiting.load(Relaxed) == 0 {
+        if planted(Fault::LineHintTrusted) && !self.has_line() {
             return Pushed::Full(item, false);
         }
         let mut wakes = Wakes::new();
@@ -169,7 +169,9 @@ impl<T: Stored> Mailbox<T> {
         wakes.into_iter().for_each(Waker::wake);
         match self.queue.push(item, Turn::Newcomer) {
             Ok(also) => Pushed::Queued(schedule | also),
-            Err((Refused::Full, item)) => Pushed::Full(item, schedule),
+            // Behind others again: either we left them in line because the queue was full, or
+            // they came to a full queue since.
+            Err((Refused::Full | Refused::Behind, item)) => Pushed::Full(item, schedule),
             Err((Refused::Closed, item)) => Pushed::Closed(item),
         }
     }
@@ -185,7 +187,7 @@ impl<T: Stored> Mailbox<T> {
                 Err(LineRefused::Room) => match self.queue.push(item, Turn::Newcomer) {
                     Ok(schedule) => return Stood::Queued(schedule),
                     Err((Refused::Closed, back)) => return Stood::Closed(back),
-                    Err((Refused::Full, back)) => item = back,
+                    Err((Refused::Full | Refused::Behind, back)) => item = back,
                 },
             }
         }
@@ -279,8 +281,11 @@ impl<T: Stored> Mailbox<T> {
                     .retain(|place| !matches!(*place.0.lock(), Standing::Withdrawn));
                 line.withdrawn = 0;
                 if line.places.is_empty() {
-                    self.queue.dissolve_line();
                     *guard = None;
+                    if planted(Fault::LineDissolvedUnlocked) {
+                        drop(guard);
+                    }
+                    self.queue.dissolve_line();
                 }
             }
         }
@@ -311,3 +316,7 @@ impl<T: Stored> Mailbox<T> {
         self.queue.dissolve_line();
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "mailbox/line_models.rs"]
+mod loom_models;

@@ -13,6 +13,30 @@ pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 
+mod fault;
+#[cfg(all(test, loom))]
+pub(crate) mod model;
+
+pub(crate) use fault::{Fault, planted, unless};
+
+/// Parking of plain threads. In models nothing takes time: a wait with a limit only yields.
+#[cfg(loom)]
+pub(crate) mod thread {
+    pub(crate) use loom::thread::{Thread, current, park};
+
+    pub(crate) fn park_timeout(_: std::time::Duration) {
+        loom::thread::yield_now();
+    }
+}
+#[cfg(not(loom))]
+pub(crate) mod thread {
+    pub(crate) use std::thread::{Thread, current, park, park_timeout};
+}
+
+/// Something that a model misses if it is not dropped.
+#[cfg(loom)]
+pub(crate) use loom::alloc::Track;
+
 #[cfg(loom)]
 pub(crate) use loom::cell::UnsafeCell;
 

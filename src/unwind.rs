@@ -33,11 +33,16 @@ pub(crate) fn drop_quietly<T>(value: T) {
     }
 }
 
-/// Drops a panic's payload; if its `Drop` panics too, that payload is leaked.
-pub(crate) fn forget_quietly(payload: Box<dyn Any + Send>) {
-    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        mem::forget(second);
+/// Drops a panic's payload. If its `Drop` panics, that payload is dropped, and so on; the
+/// eighth is leaked.
+pub(crate) fn forget_quietly(mut payload: Box<dyn Any + Send>) {
+    for _ in 1..8 {
+        match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            Ok(()) => return,
+            Err(next) => payload = next,
+        }
     }
+    mem::forget(payload);
 }
 
 /// The words of a panic.

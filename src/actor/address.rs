@@ -311,18 +311,19 @@ impl<A: Actor> Addr<A> {
         }
     }
 
-    /// Ends the actor after the message in hand, with [`StopReason::Stopped`]. Returns at once.
+    /// Ends the actor after the message in hand, with [`StopReason::Stopped`]. Returns at once;
+    /// from then on the mailbox takes nothing.
     ///
     /// What is queued becomes dead letters. A wait of the handler in hand is not ended. The
     /// order is never held up by a full mailbox.
     pub fn stop(&self) {
-        self.cell().give(STOP);
+        self.cell().give(STOP, StopReason::Stopped);
     }
 
     /// Closes the mailbox, lets the actor handle what is queued, and ends it with
-    /// [`StopReason::Drained`]. Returns at once.
+    /// [`StopReason::Drained`]. Returns at once; from then on the mailbox takes nothing.
     pub fn drain(&self) {
-        self.cell().give(DRAIN);
+        self.cell().give(DRAIN, StopReason::Drained);
     }
 
     /// As [`stop`](Self::stop), with [`StopReason::Killed`]; besides, the wait of the handler in
@@ -330,7 +331,7 @@ impl<A: Actor> Addr<A> {
     ///
     /// A handler that does not wait cannot be interrupted.
     pub fn kill(&self) {
-        self.cell().give(KILL);
+        self.cell().give(KILL, StopReason::Killed);
     }
 
     /// Whether the actor has ended: its `stopped` has returned.

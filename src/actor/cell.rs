@@ -33,7 +33,7 @@ use crate::error::StopReason;
 use crate::executor::thread::OwnThread;
 use crate::executor::{Runnable, Task, Turn};
 use crate::id::ActorId;
-use crate::mailbox::{Mailbox, Overflow, Place, Pushed, Stood};
+use crate::mailbox::{Mailbox, Overflow, Place, Pushed, Stood, Wakes};
 use crate::observe::{
     ActorSnapshot, ActorState, Counts, DeadLetter, LossReason, OwnCount, SharedCount,
 };
@@ -77,7 +77,7 @@ pub(super) struct Settings {
 /// What few actors need, or only at their end.
 #[derive(Default)]
 pub(super) struct Rare {
-    /// Why it ends; set before the mailbox is closed.
+    /// Why it ends, as far as is known; set before the mailbox is closed.
     pub(super) reason: Option<StopReason>,
     /// Messages that were taken and became dead letters.
     pub(super) dead_lettered: u64,
@@ -228,6 +228,17 @@ impl Core {
         );
     }
 
+    /// Closes the mailbox, unless it is closed already; who stands in line learns the reason.
+    pub(super) fn close(&self, reason: StopReason, wakes: &mut Wakes) {
+        let mut orphans = Vec::new();
+        self.mailbox.close(wakes, &mut orphans);
+        let failure = Failure::Ended(reason);
+        for orphan in orphans {
+            self.rejected.increment();
+            orphan.discard(&failure);
+        }
+    }
+
     /// Why a request to this closed mailbox fails.
     pub(super) fn failure(&self) -> Failure {
         Failure::Ended(self.reason().unwrap_or(StopReason::Stopped))
@@ -294,6 +305,9 @@ impl<A: Actor> Cell<A> {
         let core = Core::new(runtime, id, residence, 1, None);
         core.with_rare(|rare| rare.reason = Some(reason));
         core.mailbox.close(&mut Vec::new(), &mut Vec::new());
+        // As for every actor that has ended, the claim is taken for ever.
+        core.mailbox.queue().signal();
+        core.mailbox.queue().claim();
         core.set_stage(stage::ENDED);
         Arc::new(Self::new(core, Life::Gone))
     }
@@ -330,10 +344,17 @@ impl<A: Actor> Cell<A> {
         }
     }
 
-    /// Gives an order, which the runner obeys between messages.
-    pub(super) fn give(self: &Arc<Self>, order: u8) {
+    /// Gives an order to end, which the runner obeys between messages. The mailbox closes at
+    /// once, for this reason unless there is one already.
+    pub(super) fn give(self: &Arc<Self>, order: u8, reason: StopReason) {
         // ORDERING: Release publishes what the giver did before; AcqRel for `WaitSlot`'s sake.
         self.core.orders.fetch_or(order, AcqRel);
+        let mut wakes = Wakes::new();
+        let first = self
+            .core
+            .with_rare(|rare| rare.reason.get_or_insert(reason).clone());
+        self.core.close(first, &mut wakes);
+        wakes.into_iter().for_each(Waker::wake);
         if order & KILL != 0 {
             self.core.wait_slot.call();
         }
@@ -482,10 +503,11 @@ impl<A: Actor> Resident for Cell<A> {
     }
 
     fn order(self: Arc<Self>, order: Order) {
-        self.give(match order {
+        let order = match order {
             Order::Drain => SHUTDOWN_DRAIN,
             Order::Stop => SHUTDOWN_STOP,
             Order::Kill => SHUTDOWN_STOP | KILL,
-        });
+        };
+        self.give(order, StopReason::Shutdown);
     }
 }

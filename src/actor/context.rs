@@ -10,9 +10,8 @@ use super::spawn::Spawner;
 use super::timer::{self, Timer};
 use super::wait::wait;
 use super::{Actor, Addr, DeferredHandler};
-use crate::error::WaitError;
+use crate::error::{StopReason, WaitError};
 use crate::id::ActorId;
-use crate::sync::Ordering::Release;
 use crate::time::later;
 
 /// What a hook or handler can ask for; lent to it for the duration of the call.
@@ -71,11 +70,10 @@ impl<A: Actor> Context<A> {
         self.cell.core().runtime.now()
     }
 
-    /// Ends this actor after the message in hand. What is queued becomes dead letters.
+    /// Ends this actor after the message in hand. The mailbox takes nothing from now on; what is
+    /// queued becomes dead letters.
     pub fn stop(&mut self) {
-        // The runner looks at its orders between messages; it needs no signal.
-        // ORDERING: Release pairs with the Acquire in the runner.
-        self.cell.core().orders.fetch_or(STOP, Release);
+        self.cell.give(STOP, StopReason::Stopped);
     }
 
     /// Spawns an actor with the defaults; see [`System::spawn`](crate::System::spawn).

@@ -22,7 +22,9 @@
 use std::task::{Poll, Waker};
 
 use crate::error::Stage;
-use crate::sync::{AtomicU8, Ordering::AcqRel, Ordering::Acquire, UnsafeCell};
+use crate::sync::{
+    AtomicU8, Fault, Ordering::AcqRel, Ordering::Acquire, UnsafeCell, planted, unless,
+};
 
 const BEGUN: u8 = 1;
 const DONE: u8 = 1 << 1;
@@ -53,6 +55,11 @@ impl<T> ReplyCell<T> {
 
     /// The answerer takes the request in hand; `false` if it was withdrawn.
     pub(crate) fn begin(&self) -> bool {
+        if planted(Fault::BegunInTwo) {
+            let wanted = self.is_wanted();
+            self.state.fetch_or(BEGUN, AcqRel);
+            return wanted;
+        }
         // ORDERING: AcqRel, as for all changes of the state: each side sees what the other did
         // before its change.
         self.state.fetch_or(BEGUN, AcqRel) & WITHDRAWN == 0
@@ -75,7 +82,9 @@ impl<T> ReplyCell<T> {
             unsafe { *place = Some(outcome) }
         });
         // ORDERING: Release publishes the outcome; Acquire takes over the waker.
-        if self.state.fetch_or(DONE, AcqRel) & WAKER != 0 {
+        let order = unless(Fault::OutcomeUnpublished, AcqRel);
+        let state = self.state.fetch_or(DONE, order);
+        if state & WAKER != 0 && !planted(Fault::WakerOverlooked) {
             let waker = self.waker.with_mut(|place| {
                 // SAFETY: WAKER was set when DONE was: the waker is the answerer's.
                 unsafe { (*place).take() }
@@ -94,7 +103,7 @@ impl<T> ReplyCell<T> {
     pub(crate) unsafe fn poll(&self, waker: &Waker) -> Poll<T> {
         // ORDERING: Acquire pairs with the answerer's Release.
         let mut state = self.state.load(Acquire);
-        if state & DONE == 0 && state & WAKER != 0 {
+        if state & (DONE | WAKER) == WAKER && !planted(Fault::WakerNotTakenBack) {
             // Take the old waker back first.
             state = self.state.fetch_and(!WAKER, AcqRel);
         }

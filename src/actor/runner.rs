@@ -18,7 +18,7 @@ use super::envelope::{Envelope, Ran};
 use super::frame::{Failure, Frame};
 use crate::error::StopReason;
 use crate::executor::Turn;
-use crate::mailbox::Released;
+use crate::mailbox::{Released, Wakes};
 use crate::observe::LossReason;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::unwind::{drop_quietly, forget_quietly, panic_message};
@@ -256,15 +256,10 @@ impl<A: Actor> Runner<'_, A> {
     /// Closes the mailbox for this reason, unless it is closed already.
     fn close(&self, reason: StopReason) {
         let core = self.core();
-        let failure = Failure::Ended(reason.clone());
-        core.with_rare(|rare| rare.reason = Some(reason));
-        let mut orphans = Vec::new();
-        self.frame
-            .with_wakes(|wakes| core.mailbox.close(wakes, &mut orphans));
-        for orphan in orphans {
-            core.rejected.increment();
-            orphan.discard(&failure);
-        }
+        core.with_rare(|rare| rare.reason = Some(reason.clone()));
+        let mut wakes = Wakes::new();
+        core.close(reason, &mut wakes);
+        self.frame.with_wakes(|owed| owed.append(&mut wakes));
     }
 
     /// Nothing can be taken: lets go, or finds out what to do instead. `None`: look again.

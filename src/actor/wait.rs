@@ -13,11 +13,11 @@ use crate::error::WaitError;
 use crate::executor::block;
 use crate::runtime::Runtime;
 use crate::sync::{
-    AtomicPtr,
+    AtomicPtr, Fault,
     Ordering::{AcqRel, Acquire, Release},
-    relax,
+    planted, relax, unless,
 };
-use crate::time::Action;
+use crate::time::{Action, TimerKey};
 
 /// Where a handler that waits leaves its waker for those who may end the wait.
 ///
@@ -55,7 +55,12 @@ impl WaitSlot {
         loop {
             if old.addr() & 1 == 0 {
                 // ORDERING: Release publishes the waker; Acquire as above.
-                match self.0.compare_exchange_weak(old, new, AcqRel, Acquire) {
+                let order = if planted(Fault::OrderNotAcquired) {
+                    Release
+                } else {
+                    AcqRel
+                };
+                match self.0.compare_exchange_weak(old, new, order, Acquire) {
                     Ok(_) => return,
                     Err(now) => old = now,
                 }
@@ -90,7 +95,7 @@ impl WaitSlot {
             waker.wake_by_ref();
         }
         // ORDERING: Release: our use of the waker is over before the waiter goes on.
-        self.0.store(waker, Release);
+        self.0.store(waker, unless(Fault::CallUnpublished, Release));
     }
 
     pub(crate) fn is_occupied(&self) -> bool {
@@ -107,39 +112,71 @@ pub(crate) fn wait<T>(
     deadline: Option<Instant>,
     mut poll: impl FnMut(&Waker) -> Poll<T>,
 ) -> Result<Option<T>, WaitError> {
-    let frame = Frame::current();
-    let mut entered = false;
-    let mut timer = None;
-    let outcome = block(|waker| {
+    let mut waiting = Waiting {
+        runtime,
+        frame: Frame::current(),
+        entered: false,
+        timer: None,
+    };
+    block(&runtime.executor, |waker| {
         if let Poll::Ready(outcome) = poll(waker) {
             return Poll::Ready(Ok(Some(outcome)));
         }
-        if let Some(frame) = frame {
-            if !entered {
-                frame.before_wait();
-                frame.core().wait_slot.enter(waker);
-                entered = true;
-            }
-            if frame.core().is_killed() {
-                return Poll::Ready(Err(WaitError::Interrupted));
-            }
+        if waiting.is_killed(waker) {
+            return Poll::Ready(Err(WaitError::Interrupted));
         }
         if let Some(due) = deadline {
             if runtime.now() >= due {
                 return Poll::Ready(Ok(None));
             }
-            timer.get_or_insert_with(|| runtime.timers.set(due, Action::Wake(waker.clone())));
+            waiting.set_timer(due, waker);
         }
         Poll::Pending
-    });
-    if let Some(frame) = frame.filter(|_| entered) {
-        frame.core().wait_slot.leave();
-        frame.after_wait();
+    })?
+}
+
+/// What has to be undone when a wait is over, however it ends.
+struct Waiting<'a> {
+    runtime: &'a Runtime,
+    frame: Option<&'a Frame>,
+    /// Whether the waker is shown to those who may end the wait.
+    entered: bool,
+    timer: Option<TimerKey>,
+}
+
+impl Waiting<'_> {
+    /// Whether the handler that waits, if it is one, is to end; shows its waker first.
+    fn is_killed(&mut self, waker: &Waker) -> bool {
+        let Some(frame) = self.frame else {
+            return false;
+        };
+        if !self.entered {
+            frame.before_wait();
+            frame.core().wait_slot.enter(waker);
+            self.entered = true;
+        }
+        frame.core().is_killed()
     }
-    if let Some(timer) = timer {
-        runtime.timers.cancel(timer);
+
+    fn set_timer(&mut self, due: Instant, waker: &Waker) {
+        let timers = &self.runtime.timers;
+        self.timer
+            .get_or_insert_with(|| timers.set(due, Action::Wake(waker.clone())));
     }
-    outcome?
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(frame) = self.frame
+            && self.entered
+        {
+            frame.core().wait_slot.leave();
+            frame.after_wait();
+        }
+        if let Some(timer) = self.timer {
+            self.runtime.timers.cancel(timer);
+        }
+    }
 }
 
 #[cfg(all(test, loom))]

@@ -23,11 +23,13 @@ use std::cell::Cell;
 use std::ptr;
 use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
-use std::thread::{self, Thread};
 
-use super::{stacks, stepped};
+use super::{Executor, stacks, stepped};
 use crate::error::WaitError;
-use crate::sync::{AtomicU8, Ordering::AcqRel, Ordering::Acquire, Ordering::Release, relax};
+use crate::sync::thread::{self, Thread};
+use crate::sync::{
+    AtomicU8, Fault, Ordering::AcqRel, Ordering::Acquire, Ordering::Release, planted, relax,
+};
 
 const EMPTY: u8 = 0;
 const PARKED: u8 = 1;
@@ -43,6 +45,10 @@ impl Token {
 
     /// Called by the waiter: whether it has to park.
     pub(crate) fn prepare(&self) -> bool {
+        if planted(Fault::NoticeOverlooked) {
+            self.0.store(PARKED, Release);
+            return true;
+        }
         // ORDERING: Release for the waker that finds PARKED; Acquire for a notice that came
         // first.
         match self.0.compare_exchange(EMPTY, PARKED, AcqRel, Acquire) {
@@ -64,12 +70,13 @@ impl Token {
     /// Called by a waker: whether it has to make the waiter ready.
     pub(crate) fn notify(&self) -> bool {
         // ORDERING: Release publishes what the waiter is called for.
-        self.0.swap(NOTIFIED, AcqRel) == PARKED
+        let before = self.0.swap(NOTIFIED, AcqRel);
+        before == PARKED || planted(Fault::ReadyTwice)
     }
 }
 
 /// How often a plain thread looks before it parks: it spins, then gives up its processor.
-const ROUNDS_BEFORE_PARK: u32 = 80;
+const ROUNDS_BEFORE_PARK: u32 = if cfg!(loom) { 0 } else { 80 };
 
 thread_local! {
     /// What the code that runs on this stack wants to find again after a wait; the executor
@@ -130,17 +137,24 @@ impl Wake for ThreadParker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // ORDERING: Release publishes what the waiter is called for.
-        self.notified.store(NOTIFIED, Release);
+        // ORDERING: Release publishes what the waiter is called for. An exchange, not a store:
+        // the waiter that consumes the notice of a later waker must see what this one has done
+        // too, and only read-modify-writes carry the earlier Release on.
+        if planted(Fault::UnparkedFirst) {
+            self.thread.unpark();
+            self.notified.swap(NOTIFIED, Release);
+            return;
+        }
+        self.notified.swap(NOTIFIED, Release);
         self.thread.unpark();
     }
 }
 
-/// Waits until `poll` has an outcome.
+/// Waits until `poll` has an outcome that something on `executor` will bring about.
 ///
 /// `poll` is given the waker of whatever waits here. Between two calls the caller's stack is
 /// parked if it is a pooled one, else its thread is; beside an executor that is stepped by
-/// hand, that executor is stepped, and its clock moves on when nothing is ready.
+/// hand on this thread, that executor is stepped, and its clock moves on when nothing is ready.
 ///
 /// In a handler the waker stays where it is until that handler returns.
 ///
@@ -152,7 +166,10 @@ impl Wake for ThreadParker {
 ///
 /// Beside an executor that is stepped by hand, if nothing is ready, no timer is set and the
 /// outcome is not there: the wait could never end.
-pub(crate) fn block<T>(mut poll: impl FnMut(&Waker) -> Poll<T>) -> Result<T, WaitError> {
+pub(crate) fn block<T>(
+    executor: &Executor,
+    mut poll: impl FnMut(&Waker) -> Poll<T>,
+) -> Result<T, WaitError> {
     if let Some(stack) = stacks::current() {
         loop {
             if let Poll::Ready(outcome) = poll(stack.waker()) {
@@ -162,7 +179,7 @@ pub(crate) fn block<T>(mut poll: impl FnMut(&Waker) -> Poll<T>) -> Result<T, Wai
             stack.park()?;
         }
     }
-    if let Some(stepper) = stepped::beside() {
+    if let Some(stepper) = stepped::beside(executor) {
         loop {
             if let Poll::Ready(outcome) = poll(Waker::noop()) {
                 return Ok(outcome);
@@ -196,9 +213,13 @@ fn fresh_parker() -> (Arc<ThreadParker>, Waker) {
 /// While a thread unwinds, a wait could keep it from ever ending, and on a pooled stack the
 /// count of panics in flight would meet other handlers.
 fn refuse_while_unwinding() -> Result<(), WaitError> {
-    if thread::panicking() {
+    if std::thread::panicking() {
         Err(WaitError::Unwinding)
     } else {
         Ok(())
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "park_models.rs"]
+mod loom_models;

@@ -12,7 +12,9 @@ use std::collections::VecDeque;
 use std::ptr;
 use std::sync::Arc;
 
-use crate::sync::{AtomicPtr, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
+use crate::sync::{
+    AtomicPtr, Fault, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, planted,
+};
 
 /// A node that can be in one list at a time.
 pub(crate) trait Linked: Sized {
@@ -61,8 +63,14 @@ impl<N: Linked> ReadyList<N> {
 
     /// Moves all nodes to `taken`, the oldest first.
     pub(crate) fn take_all(&self, taken: &mut VecDeque<Arc<N>>) {
-        // ORDERING: Acquire pairs with the adders' Release.
-        let mut node = self.newest.swap(ptr::null_mut(), AcqRel);
+        let mut node = if planted(Fault::ReadyTakenInTwo) {
+            let newest = self.newest.load(Acquire);
+            self.newest.store(ptr::null_mut(), Relaxed);
+            newest
+        } else {
+            // ORDERING: Acquire pairs with the adders' Release.
+            self.newest.swap(ptr::null_mut(), AcqRel)
+        };
         let before = taken.len();
         while !node.is_null() {
             // SAFETY: the list held one count of each node, which is ours now.

@@ -35,13 +35,13 @@
 //! nothing) and looks for tasks to steal. When all others sleep too, it sleeps without limit: an
 //! idle system uses no processor.
 
-use std::thread::{self, Thread};
 use std::time::Duration;
 
+use crate::sync::thread::{self, Thread};
 use crate::sync::{
-    AtomicBool, AtomicU8, AtomicUsize, Mutex,
+    AtomicBool, AtomicU8, AtomicUsize, Fault, Mutex,
     Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
-    fence,
+    fence, planted,
 };
 
 const QUIET: u8 = 0;
@@ -90,6 +90,10 @@ impl Bell {
 
     /// Whether the owner may sleep: nobody has rung since it was silenced.
     pub(crate) fn fall_asleep(&self) -> bool {
+        if planted(Fault::RingOverlooked) {
+            self.state.swap(ASLEEP, AcqRel);
+            return true;
+        }
         // ORDERING: as above.
         self.state
             .compare_exchange(QUIET, ASLEEP, AcqRel, Acquire)
@@ -160,8 +164,10 @@ impl Sleepers {
             // ORDERING: Relaxed: the fence below orders it.
             self.count.store(sleeping.len(), Relaxed);
         }
-        // ORDERING: SeqCst: `count` and the run queues must agree; see the module.
-        fence(SeqCst);
+        if !planted(Fault::SleeperUnfenced) {
+            // ORDERING: SeqCst: `count` and the run queues must agree; see the module.
+            fence(SeqCst);
+        }
     }
 
     /// Leaves the list, if nobody has taken the worker from it.
@@ -182,8 +188,10 @@ impl Sleepers {
     /// Takes a sleeper to ring for, after a push from outside the pool.
     #[inline]
     pub(crate) fn take_for_outside(&self) -> Option<usize> {
-        // ORDERING: SeqCst: `count` and the run queues must agree; see the module.
-        fence(SeqCst);
+        if !planted(Fault::PusherUnfenced) {
+            // ORDERING: SeqCst: `count` and the run queues must agree; see the module.
+            fence(SeqCst);
+        }
         // ORDERING: Relaxed: ordered by the fence.
         if self.count.load(Relaxed) == 0 {
             return None;
@@ -247,3 +255,7 @@ impl Sleepers {
         self.sentinel.store(false, Relaxed);
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "sleep_models.rs"]
+mod loom_models;

@@ -13,6 +13,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
+use std::panic::catch_unwind;
 use std::ptr;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -25,6 +26,7 @@ use super::ready::{Linked, ReadyList};
 use super::sleep::Bell;
 use crate::error::WaitError;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed};
+use crate::unwind::forget_quietly;
 
 /// How large the stacks of a system are, and how many there may be.
 #[derive(Debug)]
@@ -51,6 +53,12 @@ impl StackLimits {
                 (live < self.max_stacks).then_some(live + 1)
             })
             .is_ok()
+    }
+
+    /// Whether less than half of the stacks that there may be are there.
+    fn has_plenty(&self) -> bool {
+        // ORDERING: Relaxed, as above.
+        self.live.load(Relaxed) <= self.max_stacks / 2
     }
 
     fn dismiss(&self) {
@@ -186,6 +194,19 @@ struct Stack {
     control: Arc<StackControl>,
 }
 
+/// Memory for a stack, or an error.
+///
+/// Where the system refuses the second of the two steps that it takes, or the size is beyond
+/// all addresses, the library that maps the memory may panic.
+fn obtain_memory(bytes: usize) -> io::Result<DefaultStack> {
+    catch_unwind(|| DefaultStack::new(bytes)).unwrap_or_else(|payload| {
+        forget_quietly(payload);
+        Err(io::Error::other(
+            "the memory for a stack could not be mapped",
+        ))
+    })
+}
+
 thread_local! {
     /// The pooled stack that runs on this thread now.
     static RUNNING: Cell<*const RunningStack> = const { Cell::new(ptr::null()) };
@@ -319,7 +340,7 @@ impl Stacks {
     }
 
     fn create(&self) -> io::Result<Stack> {
-        let memory = DefaultStack::new(self.limits.stack_bytes)?;
+        let memory = obtain_memory(self.limits.stack_bytes)?;
         let control = Arc::new(StackControl {
             token: Token::new(),
             hub: self.hub.clone(),
@@ -454,7 +475,8 @@ impl Stacks {
 
     fn keep_free(&self, stack: Stack) {
         let mut free = self.free.borrow_mut();
-        if free.len() < Self::KEPT {
+        // Near the limit a stack that one worker keeps may be the one that another one needs.
+        if free.len() < Self::KEPT && self.limits.has_plenty() {
             free.push(stack);
         } else {
             drop(free);

@@ -14,7 +14,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use super::stacks::{Drive, Hub, LoopEnd, RunningStack, StackLimits, Stacks, current};
-use super::{Task, Turn};
+use super::{Executor, Task, Turn};
 use crate::sync::Mutex;
 use crate::time::ManualClock;
 
@@ -40,8 +40,16 @@ thread_local! {
     static BESIDE: Cell<*const StepLoop> = const { Cell::new(ptr::null()) };
 }
 
-/// The executor that is stepped on this thread, for code outside its handlers.
-pub(super) fn beside() -> Option<&'static StepLoop> {
+/// The stepper of this executor, if it is stepped and on this thread.
+pub(super) fn beside(executor: &Executor) -> Option<&'static StepLoop> {
+    let Executor::Stepped(stepped) = executor else {
+        return None;
+    };
+    here().filter(|steps| Arc::ptr_eq(&steps.shared, stepped))
+}
+
+/// The executor that is stepped on this thread.
+fn here() -> Option<&'static StepLoop> {
     let beside = BESIDE.try_with(Cell::get).unwrap_or(ptr::null());
     // SAFETY: set by `StepLoop::new` on this thread and cleared when that value is dropped,
     // which is boxed and not `Send`. The reference is used for one wait below its owner.
@@ -72,7 +80,7 @@ impl StepLoop {
         seed: u64,
         clock: ManualClock,
     ) -> std::io::Result<Box<Self>> {
-        assert!(beside().is_none(), "a thread steps one executor at a time");
+        assert!(here().is_none(), "a thread steps one executor at a time");
         let this = Box::new(Self {
             shared,
             stacks: Stacks::new(Arc::new(Hub::new()), limits),

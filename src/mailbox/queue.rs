@@ -67,9 +67,9 @@ use super::segment::{
     AWAITED, EMPTY, LAP, READY, Segment, Size, Slot, Stored, awaited, beginning_of,
 };
 use crate::sync::{
-    AtomicPtr, AtomicU64,
+    AtomicPtr, AtomicU64, Fault,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
-    UnsafeCell, relax,
+    UnsafeCell, planted, relax, unless,
 };
 
 const RUNNING: u64 = 1;
@@ -136,8 +136,10 @@ fn next_lap(position: u64) -> u64 {
 /// Why nothing was reserved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Refused {
-    /// The queue was full at some moment of the call, or others stand in line before it.
+    /// The queue was full at some moment of the call.
     Full,
+    /// Others stand in line before it.
+    Behind,
     /// The queue is closed for good.
     Closed,
 }
@@ -260,17 +262,19 @@ impl<T: Stored> Queue<T> {
                 break Err(Refused::Closed);
             }
             if word & WAITERS != 0 && turn == Turn::Newcomer {
-                break Err(Refused::Full);
+                break Err(Refused::Behind);
             }
             let mut new = word.wrapping_add(POSITION_ONE + LEN_ONE);
             if len(word) >= u64::from(self.capacity) {
                 // ORDERING: Acquire pairs with the Release in `take`: what the runner did
                 // before it took the message happened before we use its room.
                 let taken = steps(given_back(word), self.progress.load(Acquire));
-                if taken <= 0 {
+                if taken <= 0 || planted(Fault::ProgressOverlooked) {
                     break Err(Refused::Full);
                 }
-                new -= (taken as u64) << LEN_SHIFT;
+                if !planted(Fault::RoomUsedTwice) {
+                    new -= (taken as u64) << LEN_SHIFT;
+                }
             }
             let offset = offset(word);
             if segment.is_none() && beginning_of(offset) == offset {
@@ -337,13 +341,22 @@ impl<T: Stored> Queue<T> {
         });
         if schedules {
             // ORDERING: Release publishes the item; pairs with the Acquire load in `take`.
+            #[cfg(not(loom))]
             slot.stamp.store(READY, Release);
+            // The runner's exchange of EMPTY for its mark, if there was one, comes before this
+            // store in the stamp's modification order. Loom does not see that of a store, and
+            // lets later runners read the mark again.
+            #[cfg(loom)]
+            slot.stamp.swap(READY, Release);
         } else {
             // ORDERING: Release as above; Acquire for the mark: it makes what the runner did
             // before it let go precede our signal.
-            awaited |= slot.stamp.swap(READY, AcqRel) == AWAITED;
+            let seen = slot
+                .stamp
+                .swap(READY, unless(Fault::SlotUnpublished, AcqRel));
+            awaited |= seen == AWAITED;
         }
-        schedules || (awaited && self.signal())
+        schedules || (awaited && !planted(Fault::MarkOverlooked) && self.signal())
     }
 
     /// Links the segment that begins with our position; says whether the runner waits for it.
@@ -364,7 +377,11 @@ impl<T: Stored> Queue<T> {
             // Acquire load in `take`.
             this.previous.store(ptr::null_mut(), Relaxed);
             if schedules {
+                #[cfg(not(loom))]
                 self.first.store(segment.as_ptr(), Release);
+                // For loom's sake, as in `write`.
+                #[cfg(loom)]
+                self.first.swap(segment.as_ptr(), Release);
             } else {
                 // ORDERING: Acquire for the mark, as in `write`.
                 awaited = self.first.swap(segment.as_ptr(), AcqRel) == self::awaited();
@@ -394,7 +411,7 @@ impl<T: Stored> Queue<T> {
         let mut round = 0;
         // ORDERING: Acquire pairs with the Release in `link`: `tail_segment` is then the
         // segment of this base or a later one.
-        while steps(base, self.tail_base.load(Acquire)) < 0 {
+        while steps(base, self.tail_base.load(Acquire)) < 0 && !planted(Fault::LinkNotAwaited) {
             relax(&mut round);
         }
         // ORDERING: Acquire pairs with the Release in `link`.
@@ -417,7 +434,8 @@ impl<T: Stored> Queue<T> {
     pub(crate) fn signal(&self) -> bool {
         // ORDERING: Release publishes what the signal is about; pairs with the Acquire of
         // `claim` and `release`. Acquire for a signal that others set before us.
-        self.word.fetch_or(SIGNAL, AcqRel) & (RUNNING | SIGNAL) == 0
+        let order = unless(Fault::SignalUnpublished, AcqRel);
+        self.word.fetch_or(SIGNAL, order) & (RUNNING | SIGNAL) == 0
     }
 
     /// Becomes the runner if there is something to do and nobody else is.
@@ -429,6 +447,9 @@ impl<T: Stored> Queue<T> {
         let mut word = self.word.load(Relaxed);
         loop {
             let new = if word & RUNNING != 0 {
+                if planted(Fault::ClaimUnsignalled) {
+                    return false;
+                }
                 word | SIGNAL
             } else if len(word) == 0 && word & SIGNAL == 0 {
                 return false;
@@ -498,7 +519,9 @@ impl<T: Stored> Queue<T> {
         // SAFETY: as above.
         let stamp = &unsafe { slot.as_ref() }.stamp;
         // ORDERING: Relaxed: the slot is used again only through a new link with Release.
-        stamp.store(EMPTY, Relaxed);
+        if !planted(Fault::StampKept) {
+            stamp.store(EMPTY, Relaxed);
+        }
         // ORDERING: Release pairs with the Acquire in `reserve`.
         self.progress
             .store(position.wrapping_add(POSITION_ONE), Release);
@@ -547,7 +570,7 @@ impl<T: Stored> Queue<T> {
             None => &self.first,
         };
         // ORDERING: Acquire pairs with the Release in `link`.
-        let next = link.load(Acquire);
+        let next = link.load(unless(Fault::LinkUnacquired, Acquire));
         if next.is_null() || next == awaited() {
             return None;
         }
@@ -614,10 +637,14 @@ impl<T: Stored> Queue<T> {
             }
             let left = steps(position, tail(word)) as u64;
             // With no room for those in line it is the writer of the next message that matters.
-            if word & WAITERS != 0 && left < u64::from(self.capacity) {
+            let room = left < u64::from(self.capacity);
+            if word & WAITERS != 0 && room && !planted(Fault::LineOverlooked) {
                 return Released::Line;
             }
-            let outcome = if tail(word) == position {
+            let outcome = if planted(Fault::ReleaseUnchecked) {
+                self.word.fetch_and(!RUNNING, AcqRel);
+                Ok(())
+            } else if tail(word) == position {
                 // SAFETY: the caller is the runner.
                 unsafe { self.empty(word, word & !RUNNING) }
             } else {
@@ -728,6 +755,11 @@ impl<T: Stored> Queue<T> {
 
     /// Lets nothing be reserved any more.
     pub(crate) fn close(&self) {
+        if planted(Fault::CloseUnchecked) {
+            let word = self.word.load(Acquire);
+            self.word.store(word | CLOSED, Release);
+            return;
+        }
         // ORDERING: Release: whoever is refused sees why; Acquire pairs with the senders'.
         self.word.fetch_or(CLOSED, AcqRel);
     }
@@ -749,7 +781,7 @@ impl<T: Stored> Queue<T> {
         // ORDERING: as in `reserve`.
         let mut word = self.word.load(Acquire);
         loop {
-            if word & CLOSED != 0 {
+            if word & CLOSED != 0 && !planted(Fault::ClosedOverlooked) {
                 return Err(LineRefused::Closed);
             }
             if word & WAITERS != 0 {

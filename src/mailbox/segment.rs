@@ -99,6 +99,8 @@ pub(super) struct Segment<T> {
     /// The segment behind this one: null, [`awaited`], or linked.
     pub(super) next: AtomicPtr<Segment<T>>,
     size: Size,
+    #[cfg(loom)]
+    _missed: crate::sync::Track<()>,
 }
 
 /// The mark of a link that the runner waits for.
@@ -170,6 +172,8 @@ impl<T> Segment<T> {
                 previous: AtomicPtr::new(ptr::null_mut()),
                 next: AtomicPtr::new(ptr::null_mut()),
                 size,
+                #[cfg(loom)]
+                _missed: crate::sync::Track::new(()),
             });
         }
         for index in 0..size.slots() {
@@ -196,6 +200,11 @@ impl<T> Segment<T> {
         // SAFETY: alive until the deallocation below.
         let size = unsafe { segment.as_ref() }.size;
         let (layout, _) = Self::layout(size);
+        #[cfg(loom)]
+        // SAFETY: as the caller says.
+        unsafe {
+            Self::check_unused(segment);
+        }
         for index in 0..size.slots() {
             // SAFETY: the index is within the segment's size.
             let slot = unsafe { Self::slot(segment, index) };
@@ -204,8 +213,36 @@ impl<T> Segment<T> {
         }
         // SAFETY: nobody uses the header any more, says the caller.
         unsafe { ptr::drop_in_place(segment.as_ptr()) };
+        #[cfg(loom)]
+        // SAFETY: nothing is left in the memory. Who looks into it nevertheless finds no object
+        // of the model checker, which then panics.
+        unsafe {
+            segment.cast::<u8>().write_bytes(u8::MAX, layout.size());
+        }
         // SAFETY: allocated by `allocate` with this very layout.
         unsafe { std::alloc::dealloc(segment.as_ptr().cast(), layout) };
+    }
+
+    /// Lets the model checker see that every use of the segment was over before this.
+    ///
+    /// # Safety
+    ///
+    /// As for [`free`](Self::free).
+    #[cfg(loom)]
+    unsafe fn check_unused(segment: NonNull<Self>) {
+        // SAFETY: alive, and nobody uses it any more.
+        let this = unsafe { &mut *segment.as_ptr() };
+        this.base.with_mut(|_| ());
+        this.previous.with_mut(|_| ());
+        this.next.with_mut(|_| ());
+        for index in 0..this.size.slots() {
+            // SAFETY: the index is within the segment's size.
+            let slot = unsafe { Self::slot(segment, index) };
+            // SAFETY: as above.
+            let slot = unsafe { &mut *slot.as_ptr() };
+            slot.stamp.with_mut(|_| ());
+            slot.item.with_mut(|_| ());
+        }
     }
 
     /// The slot with this index.

@@ -12,15 +12,19 @@ pub(crate) enum Fault {
     /// A slot is said to be ready without publishing the item in it.
     SlotUnpublished,
     /// The writer of a slot does not tell the runner that waits for it.
-    SlotMarkOverlooked,
+    MarkOverlooked,
+    /// A slot that was taken is still said to be ready when its segment is used again.
+    StampKept,
     /// A late sender looks for its segment without waiting until that is linked.
     LinkNotAwaited,
-    /// The runner frees an exhausted segment before the one behind it is linked.
-    SegmentFreedEarly,
+    /// The runner goes on to the next segment without acquiring what its sender did.
+    LinkUnacquired,
     /// The runner lets go without comparing the word with what it has seen.
     ReleaseUnchecked,
     /// Whoever pops the entry of a running owner drops it.
     ClaimUnsignalled,
+    /// A signal does not publish what it is about.
+    SignalUnpublished,
     /// A full word is believed, although the runner may have taken since.
     ProgressOverlooked,
     /// A sender uses the room that the runner made, and does not account for it.
@@ -31,14 +35,14 @@ pub(crate) enum Fault {
     LineOverlooked,
     /// The line is dissolved after its lock is free again.
     LineDissolvedUnlocked,
-    /// The line is closed before the queue.
-    LineClosedFirst,
-    /// A place is granted although its owner has withdrawn it.
-    WithdrawalOverlooked,
+    /// Somebody comes to stand in line although the queue is closed.
+    ClosedOverlooked,
     /// A newcomer trusts the hint that nobody stands in line.
     LineHintTrusted,
     /// The waiter parks although it has been called.
     NoticeOverlooked,
+    /// A thread is unparked before it can see what for.
+    UnparkedFirst,
     /// A waker makes a stack ready that others have made ready already.
     ReadyTwice,
     /// The owner of a ready list takes its nodes with a load and a store.
@@ -55,8 +59,8 @@ pub(crate) enum Fault {
     WakerOverlooked,
     /// The asker replaces its waker without taking the old one back.
     WakerNotTakenBack,
-    /// A request begins although it was withdrawn.
-    BegunThoughWithdrawn,
+    /// A request begins after a look whether it was withdrawn, and not in the same step.
+    BegunInTwo,
     /// The waiter shows its waker without acquiring what earlier callers have ordered.
     OrderNotAcquired,
     /// A caller lets the waiter go on without publishing that it is done with the waker.
@@ -77,10 +81,10 @@ pub(crate) const fn unless(_: Fault, order: Ordering) -> Ordering {
     order
 }
 
-#[cfg(loom)]
-pub(crate) use switch::{planted, unless};
 #[cfg(all(test, loom))]
 pub(super) use switch::with;
+#[cfg(loom)]
+pub(crate) use switch::{planted, unless};
 
 #[cfg(loom)]
 mod switch {
