@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use queue::{LineRefused, Turn};
 pub(crate) use queue::{MAX_CAPACITY, Queue, Refused, Released, Reserved};
-pub(crate) use segment::{SegmentCache, Stored};
+pub(crate) use segment::{SegmentCache, Stash, Stored};
 
 use crate::sync::{AtomicU32, Fault, Mutex, Ordering::Relaxed, planted};
 
@@ -233,7 +233,9 @@ impl<T: Stored> Mailbox<T> {
                     match self.queue.push(item, Turn::FirstInLine) {
                         Ok(also) => {
                             schedule |= also;
-                            wakes.extend(waker);
+                            if !planted(Fault::GrantUnannounced) {
+                                wakes.extend(waker);
+                            }
                             // ORDERING: Relaxed: under the lock; a hint for others.
                             self.waiting.fetch_sub(1, Relaxed);
                         }

@@ -38,9 +38,19 @@ pub(crate) enum Order {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Residence(u32);
 
+/// Places that are allocated together, so that a register has no room to spare for as many
+/// residents again.
+type Chunk = [Option<Arc<dyn Resident>>; CHUNK];
+
+const CHUNK: usize = 64;
+
 #[derive(Default)]
 struct Shard {
-    residents: Vec<Option<Arc<dyn Resident>>>,
+    #[expect(clippy::vec_box, reason = "growing moves pointers, not places")]
+    chunks: Vec<Box<Chunk>>,
+    /// Places that were given out at some time.
+    used: u32,
+    /// Those of them that are empty.
     gaps: Vec<u32>,
     /// How many ids this shard has given out.
     ids: u64,
@@ -50,7 +60,29 @@ struct Shard {
 
 impl Shard {
     fn len(&self) -> usize {
-        self.residents.len() - self.gaps.len()
+        self.used as usize - self.gaps.len()
+    }
+
+    fn residents(&self) -> impl Iterator<Item = &Arc<dyn Resident>> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter()).flatten()
+    }
+
+    fn place(&mut self, index: u32) -> &mut Option<Arc<dyn Resident>> {
+        let index = index as usize;
+        &mut self.chunks[index / CHUNK][index % CHUNK]
+    }
+
+    fn free_index(&mut self) -> u32 {
+        self.gaps.pop().unwrap_or_else(|| {
+            let index = self.used;
+            self.used = index
+                .checked_add(1)
+                .expect("fewer than 2^32 actors in a shard");
+            if index as usize == self.chunks.len() * CHUNK {
+                self.chunks.push(Box::new([const { None }; CHUNK]));
+            }
+            index
+        })
     }
 }
 
@@ -104,13 +136,10 @@ impl Runtime {
         }
         let shard = &mut *guard;
         let id = self.next_id(number, shard);
-        let index = shard.gaps.pop().unwrap_or_else(|| {
-            shard.residents.push(None);
-            u32::try_from(shard.residents.len() - 1).expect("fewer than 2^32 actors in a shard")
-        });
+        let index = shard.free_index();
         let residence = Residence(index);
         let resident = make(id, residence);
-        shard.residents[index as usize] = Some(resident.clone());
+        *shard.place(index) = Some(resident.clone());
         Ok(resident)
     }
 
@@ -138,7 +167,7 @@ impl Runtime {
             let mut shard = self.shard_of(id).lock();
             shard.departed += counts;
             shard.gaps.push(residence.0);
-            shard.residents[residence.0 as usize].take()
+            shard.place(residence.0).take()
         };
         drop(gone);
         // ORDERING: Acquire pairs with the Release in `close`.
@@ -187,7 +216,7 @@ impl Runtime {
     pub(crate) fn residents(&self) -> Vec<Arc<dyn Resident>> {
         let mut residents = Vec::new();
         for shard in &self.shards {
-            residents.extend(shard.lock().residents.iter().flatten().cloned());
+            residents.extend(shard.lock().residents().cloned());
         }
         residents.sort_by_key(|resident| resident.id());
         residents
@@ -199,7 +228,7 @@ impl Runtime {
         for shard in &self.shards {
             let shard = shard.lock();
             totals += shard.departed;
-            residents.extend(shard.residents.iter().flatten().cloned());
+            residents.extend(shard.residents().cloned());
         }
         let mut actors: Vec<_> = residents
             .iter()

@@ -348,9 +348,7 @@ impl<A: Actor> Addr<A> {
     ///
     /// If the wait cannot be begun or is ended.
     pub fn join(&self) -> Result<StopReason, WaitError> {
-        let cell = self.cell();
-        let core = cell.core();
-        let ended = wait(&core.runtime, None, |waker| core.poll_ended(waker))?;
+        let ended = self.wait_for_end(None)?;
         Ok(ended.expect("a wait without deadline ends with an outcome"))
     }
 
@@ -363,9 +361,20 @@ impl<A: Actor> Addr<A> {
         let cell = self.cell();
         let core = cell.core();
         let deadline = later(core.runtime.now(), limit);
-        wait(&core.runtime, Some(deadline), |waker| {
-            core.poll_ended(waker)
-        })
+        self.wait_for_end(Some(deadline))
+    }
+
+    fn wait_for_end(&self, deadline: Option<Instant>) -> Result<Option<StopReason>, WaitError> {
+        let cell = self.cell();
+        let core = cell.core();
+        let mut joiner = None;
+        let ended = wait(&core.runtime, deadline, |waker| {
+            core.poll_ended(&mut joiner, waker)
+        });
+        if !matches!(ended, Ok(Some(_))) {
+            core.forget_joiner(joiner);
+        }
+        ended
     }
 
     /// The actor's id.

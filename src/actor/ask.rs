@@ -117,13 +117,18 @@ impl<R: Send + 'static> Reply<R> {
     }
 
     fn wait_until(mut self, deadline: Option<Instant>) -> Result<R, AskError> {
-        let target = match &self.state {
-            State::Pending { target, .. } => target.clone(),
-            State::Known(_) | State::Taken => return self.take_known(),
+        let State::Pending { cell, target, .. } = &self.state else {
+            return self.take_known();
         };
-        let waited = wait(target.runtime(), deadline, |waker| self.poll_outcome(waker));
+        let waited = wait(target.runtime(), deadline, |waker| {
+            // SAFETY: we are the only asker, and the wait ends when the outcome is there.
+            unsafe { cell.poll(waker) }
+        });
         match waited {
-            Ok(Some(outcome)) => outcome,
+            Ok(Some(outcome)) => {
+                self.finish();
+                outcome
+            }
             Ok(None) => self.give_up(AskError::TimedOut),
             Err(error) => self.give_up(|_| AskError::Wait(error)),
         }
@@ -158,8 +163,7 @@ impl<R: Send + 'static> Reply<R> {
         // SAFETY: we are the only asker, and the state below keeps us from polling again.
         let polled = unsafe { cell.poll(waker) };
         if polled.is_ready() {
-            self.leave_line();
-            self.state = State::Taken;
+            self.finish();
         }
         polled
     }
@@ -230,6 +234,12 @@ impl<R: Send + 'static> Future for Reply<R> {
 }
 
 impl<R> Reply<R> {
+    /// The outcome has been taken.
+    fn finish(&mut self) {
+        self.leave_line();
+        self.state = State::Taken;
+    }
+
     /// Takes the request out of the line, if it stands there, and forgets the end of its
     /// patience.
     fn leave_line(&mut self) {

@@ -18,7 +18,7 @@
 )]
 
 use std::any::type_name;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ptr;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -81,8 +81,9 @@ pub(super) struct Rare {
     pub(super) reason: Option<StopReason>,
     /// Messages that were taken and became dead letters.
     pub(super) dead_lettered: u64,
-    /// Who waits for its end.
-    pub(super) joiners: Vec<Waker>,
+    /// Who waits for its end, by a number.
+    pub(super) joiners: BTreeMap<u64, Waker>,
+    next_joiner: u64,
     /// Its timers, which end with it.
     pub(super) timers: BTreeSet<TimerKey>,
     /// The span of its life, if somebody listens.
@@ -244,8 +245,9 @@ impl Core {
         Failure::Ended(self.reason().unwrap_or(StopReason::Stopped))
     }
 
-    /// Ready with the reason once the actor has ended.
-    pub(super) fn poll_ended(&self, waker: &Waker) -> Poll<StopReason> {
+    /// Ready with the reason once the actor has ended. Who waits is known by `joiner`, and
+    /// [forgotten](Self::forget_joiner) if he gives up.
+    pub(super) fn poll_ended(&self, joiner: &mut Option<u64>, waker: &Waker) -> Poll<StopReason> {
         let mut guard = self.rare.lock();
         let rare = guard.get_or_insert_default();
         // Checked under the lock, under which the joiners are taken at the end.
@@ -253,19 +255,33 @@ impl Core {
             let reason = rare.reason.clone();
             return Poll::Ready(reason.expect("an actor ends for a reason"));
         }
-        if !rare.joiners.iter().any(|known| known.will_wake(waker)) {
-            rare.joiners.push(waker.clone());
-        }
+        let number = *joiner.get_or_insert_with(|| {
+            rare.next_joiner += 1;
+            rare.next_joiner
+        });
+        rare.joiners.insert(number, waker.clone());
         Poll::Pending
     }
 }
 
-/// What an outstanding request knows of the actor that was asked.
+impl Core {
+    /// Nobody waits for the end by this number any more.
+    pub(super) fn forget_joiner(&self, joiner: Option<u64>) {
+        if let Some(number) = joiner {
+            self.with_rare(|rare| rare.joiners.remove(&number));
+        }
+    }
+}
+
+/// What an outstanding request or timer knows of its actor.
 pub(crate) trait Target: Send + Sync {
     fn runtime(&self) -> &Runtime;
 
     /// Takes a request out of the line, if it still stands there.
     fn withdraw(&self, place: &Place<Envelope>);
+
+    /// Forgets a timer that was cancelled.
+    fn forget_timer(&self, key: TimerKey);
 }
 
 /// The actor itself.
@@ -465,6 +481,10 @@ impl<A: Actor> Target for Cell<A> {
 
     fn withdraw(&self, place: &Place<Envelope>) {
         drop(self.core.mailbox.withdraw(place));
+    }
+
+    fn forget_timer(&self, key: TimerKey) {
+        self.core.with_rare(|rare| rare.timers.remove(&key));
     }
 }
 

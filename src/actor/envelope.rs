@@ -21,7 +21,7 @@ use super::ask::{Answer, Outcome, ReplyTo};
 use super::context::Context;
 use super::frame::Failure;
 use super::reply::ReplyCell;
-use crate::mailbox::{SegmentCache, Stored};
+use crate::mailbox::{SegmentCache, Stash, Stored};
 use crate::unwind::drop_quietly;
 
 /// What became of a message that was taken.
@@ -223,6 +223,11 @@ impl Stored for Envelope {
                 const { std::cell::RefCell::new(SegmentCache::new()) };
         }
         CACHE.try_with(|cache| f(&mut cache.borrow_mut())).ok()
+    }
+
+    fn stash() -> Option<&'static Stash<Self>> {
+        static STASH: Stash<Envelope> = Stash::new();
+        Some(&STASH)
     }
 }
 

@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use tracing::Span;
 
@@ -18,6 +19,9 @@ use super::cell::Core;
 use crate::error::{AskError, StopReason};
 use crate::executor::park::{context, set_context};
 use crate::mailbox::Wakes;
+
+/// How long wake-ups are owed at most while handlers run one after another.
+const BETWEEN_PAYMENTS: Duration = Duration::from_micros(50);
 
 /// An answer in debt, whatever its type.
 pub(super) trait Debt {
@@ -72,6 +76,8 @@ struct Extra {
     ending: Option<StopReason>,
     /// Wake-ups owed to senders that stood in line.
     wakes: Wakes,
+    /// When wake-ups were paid last in this turn.
+    paid: Option<Instant>,
     /// The span that is entered, if somebody listens.
     span: Option<Span>,
 }
@@ -140,6 +146,28 @@ impl Frame {
     pub(super) fn before_requeue(&self) {
         if self.core().mailbox.has_line() {
             self.grant();
+        }
+    }
+
+    /// Moves on those who stand in line, before a handler runs.
+    ///
+    /// Waking a thread costs more than most handlers, so wake-ups are paid in bulk: the first
+    /// in a turn at once, later ones when the last payment is some time ago, and all at the end
+    /// of the turn. So a slow handler keeps nobody waiting who has his room, and a batch of
+    /// quick ones pays a few times.
+    pub(super) fn grant_in_passing(&self) {
+        self.grant();
+        let now = self.core().runtime.now();
+        let due = self.with_extra(|extra| {
+            let due = !extra.wakes.is_empty()
+                && extra.paid.is_none_or(|paid| now - paid >= BETWEEN_PAYMENTS);
+            if due {
+                extra.paid = Some(now);
+            }
+            due
+        });
+        if due {
+            self.pay_wakes();
         }
     }
 

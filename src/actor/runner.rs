@@ -142,7 +142,7 @@ impl<A: Actor> Runner<'_, A> {
             unsafe { core.mailbox.queue().pass() };
             core.taken.increment();
             if core.mailbox.has_line() {
-                frame.grant();
+                frame.grant_in_passing();
             }
         };
         // SAFETY: the envelope came through an address of this actor; the runner has the actor
@@ -393,7 +393,7 @@ impl<A: Actor> Runner<'_, A> {
             std::mem::take(&mut rare.joiners)
         });
         let mut wakes = self.frame.with_wakes(std::mem::take);
-        wakes.extend(joiners);
+        wakes.extend(joiners.into_values());
         wakes.into_iter().for_each(std::task::Waker::wake);
         if let Some(thread) = self.context.cell().thread() {
             thread.end();

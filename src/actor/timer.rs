@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
-use super::cell::Cell;
+use super::cell::{Cell, Target};
 use super::envelope::{Envelope, PendingTick};
 use super::{Actor, DeferredHandler};
 use crate::sync::Mutex;
@@ -20,6 +20,8 @@ pub struct Timer(Arc<Shared>);
 
 struct Shared {
     timers: Arc<Timers>,
+    /// The actor, which keeps its timers' keys to cancel them at its end.
+    owner: Weak<dyn Target>,
     state: Mutex<State>,
 }
 
@@ -31,9 +33,11 @@ enum State {
 }
 
 impl Timer {
-    fn new(timers: Arc<Timers>) -> Self {
+    fn new<A: Actor>(cell: &Arc<Cell<A>>) -> Self {
+        let owner: Weak<Cell<A>> = Arc::downgrade(cell);
         Self(Arc::new(Shared {
-            timers,
+            timers: cell.core().runtime.timers.clone(),
+            owner,
             state: Mutex::new(State::Firing),
         }))
     }
@@ -44,7 +48,12 @@ impl Timer {
     pub fn cancel(&self) -> bool {
         let state = std::mem::replace(&mut *self.0.state.lock(), State::Over);
         match state {
-            State::Set(key) => self.0.timers.cancel(key),
+            State::Set(key) => {
+                if let Some(owner) = self.0.owner.upgrade() {
+                    owner.forget_timer(key);
+                }
+                self.0.timers.cancel(key)
+            }
             State::Firing => true,
             State::Over => false,
         }
@@ -101,7 +110,7 @@ where
     M: Send + 'static,
 {
     let runtime = &cell.core().runtime;
-    let timer = Timer::new(runtime.timers.clone());
+    let timer = Timer::new(cell);
     let over = timer.clone();
     timer.set(cell, later(runtime.now(), delay), move |cell| {
         *over.0.state.lock() = State::Over;
@@ -121,7 +130,7 @@ where
 {
     assert!(!period.is_zero(), "an interval's period is not zero");
     let runtime = &cell.core().runtime;
-    let timer = Timer::new(runtime.timers.clone());
+    let timer = Timer::new(cell);
     let interval = Interval {
         timer: timer.clone(),
         due: later(runtime.now(), period),

@@ -79,6 +79,9 @@ impl WaitSlot {
         let mut waker = self.0.load(Acquire);
         loop {
             if waker.addr() & 1 != 0 {
+                if planted(Fault::WaiterNotCalled) {
+                    return;
+                }
                 relax(&mut round);
                 waker = self.0.load(Acquire);
                 continue;

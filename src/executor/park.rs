@@ -76,7 +76,7 @@ impl Token {
 }
 
 /// How often a plain thread looks before it parks: it spins, then gives up its processor.
-const ROUNDS_BEFORE_PARK: u32 = if cfg!(loom) { 0 } else { 80 };
+const ROUNDS_BEFORE_PARK: u32 = if cfg!(loom) { 1 } else { 80 };
 
 thread_local! {
     /// What the code that runs on this stack wants to find again after a wait; the executor

@@ -123,7 +123,12 @@ fn parking_in_spite_of_a_call_is_found() {
 
 #[test]
 fn making_a_stack_ready_twice_is_found() {
-    fails(Fault::ReadyTwice, "ready", 3, calling_against_parking);
+    fails(
+        Fault::ReadyTwice,
+        "a running stack is made ready",
+        3,
+        calling_against_parking,
+    );
 }
 
 /// A node of a list, with something that its adder has written.

@@ -189,6 +189,7 @@ pub(crate) trait Drive {
 
 type Handler = Coroutine<Command, Switch, (), DefaultStack>;
 
+/// Boxed wherever it is kept: moving it costs more than a switch.
 struct Stack {
     coroutine: Handler,
     control: Arc<StackControl>,
@@ -282,9 +283,10 @@ pub(crate) struct Stacks {
     limits: Arc<StackLimits>,
     /// The worker's loop. Set once, before the first stack.
     driver: Cell<Option<*const dyn Drive>>,
-    free: RefCell<Vec<Stack>>,
+    #[expect(clippy::vec_box, reason = "a stack is never moved once it is made")]
+    free: RefCell<Vec<Box<Stack>>>,
     /// Parked stacks by their place; the gaps are listed in `gaps`.
-    parked: RefCell<Vec<Option<Stack>>>,
+    parked: RefCell<Vec<Option<Box<Stack>>>>,
     gaps: RefCell<Vec<usize>>,
     /// Stacks made ready, the oldest first.
     ready: RefCell<VecDeque<Arc<StackControl>>>,
@@ -339,7 +341,7 @@ impl Stacks {
         })
     }
 
-    fn create(&self) -> io::Result<Stack> {
+    fn create(&self) -> io::Result<Box<Stack>> {
         let memory = obtain_memory(self.limits.stack_bytes)?;
         let control = Arc::new(StackControl {
             token: Token::new(),
@@ -375,7 +377,7 @@ impl Stacks {
                 });
             }
         });
-        Ok(Stack { coroutine, control })
+        Ok(Box::new(Stack { coroutine, control }))
     }
 
     /// Begins a loop on a free stack, and returns when that stack switches back.
@@ -443,7 +445,7 @@ impl Stacks {
         self.hub.parked.store(parked, Relaxed);
     }
 
-    fn switch_to(&self, mut stack: Stack, command: Command) -> Switch {
+    fn switch_to(&self, mut stack: Box<Stack>, command: Command) -> Switch {
         let below = RUNNING.get();
         let context = context();
         let result = stack.coroutine.resume(command);
@@ -460,7 +462,7 @@ impl Stacks {
         switch
     }
 
-    fn keep_parked(&self, stack: Stack) {
+    fn keep_parked(&self, stack: Box<Stack>) {
         let mut parked = self.parked.borrow_mut();
         let place = self.gaps.borrow_mut().pop().unwrap_or_else(|| {
             parked.push(None);
@@ -473,14 +475,14 @@ impl Stacks {
         self.note_parked();
     }
 
-    fn keep_free(&self, stack: Stack) {
+    fn keep_free(&self, stack: Box<Stack>) {
         let mut free = self.free.borrow_mut();
         // Near the limit a stack that one worker keeps may be the one that another one needs.
         if free.len() < Self::KEPT && self.limits.has_plenty() {
             free.push(stack);
         } else {
             drop(free);
-            self.discard(stack);
+            self.discard(*stack);
         }
     }
 
@@ -496,7 +498,7 @@ impl Stacks {
 impl Drop for Stacks {
     fn drop(&mut self) {
         for stack in self.free.take() {
-            self.discard(stack);
+            self.discard(*stack);
         }
         // A parked stack holds a handler in the middle; unwinding it would run user code that
         // may swallow the unwinding. What is still parked is leaked, with its actor.

@@ -10,7 +10,7 @@ use loom::sync::Arc as ModelArc;
 use loom::thread;
 
 use super::*;
-use crate::sync::model::{fails, holds};
+use crate::sync::model::{Alarm, Spared, fails, holds};
 use crate::sync::{
     AtomicBool, AtomicUsize,
     Ordering::{AcqRel, Acquire, Release},
@@ -57,6 +57,10 @@ impl Stored for Item {
     fn with_cache<R>(f: impl FnOnce(&mut SegmentCache<Self>) -> R) -> Option<R> {
         CACHE.with(|cache| cache.borrow_mut().as_deref_mut().map(f))
     }
+
+    fn stash() -> Option<&'static Stash<Self>> {
+        None
+    }
 }
 
 /// A mailbox with what belongs to it: a run queue, and an actor that notes what it handles.
@@ -69,12 +73,12 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    pub(super) fn new(capacity: usize) -> ModelArc<Self> {
-        ModelArc::new(Self {
+    pub(super) fn new(capacity: usize) -> Spared<ModelArc<Self>> {
+        Spared::new(ModelArc::new(Self {
             mailbox: Mailbox::new(capacity),
             entries: AtomicUsize::new(0),
             handled: UnsafeCell::new(Vec::new()),
-        })
+        }))
     }
 
     pub(super) fn queue(&self) -> &Queue<Item> {
@@ -226,7 +230,7 @@ pub(super) fn spawn<R: 'static>(
     owner: &ModelArc<Owner>,
     f: impl FnOnce(&Owner) -> R + 'static,
 ) -> thread::JoinHandle<R> {
-    let owner = owner.clone();
+    let owner = Spared::new(owner.clone());
     thread::spawn(move || f(&owner))
 }
 
@@ -313,13 +317,9 @@ fn standing_against_letting_go() {
     owner.check_handled(&[&[1], &[11], &[21]]);
 }
 
-fn bound() -> usize {
-    std::env::var("BOUND").map_or(2, |b| b.parse().unwrap())
-}
-
 #[test]
 fn who_stands_in_line_is_granted_when_the_runner_lets_go() {
-    holds(bound(), standing_against_letting_go);
+    holds(3, standing_against_letting_go);
 }
 
 #[test]
@@ -327,8 +327,53 @@ fn a_runner_that_overlooks_the_line_is_found() {
     fails(
         Fault::LineOverlooked,
         "stuck in line",
-        bound(),
+        3,
         standing_against_letting_go,
+    );
+}
+
+// The sender comes to wait for its place after it has taken it, as a future does.
+fn polling_against_granting() {
+    let owner = Owner::new(1);
+    owner.push(1).unwrap();
+    let sender = spawn(&owner, |owner| {
+        let place = match owner.mailbox.push_or_stand(Item::new(11), None) {
+            Stood::InLine(place) => place,
+            Stood::Queued(schedule) => {
+                if schedule {
+                    owner.schedule();
+                }
+                return;
+            }
+            Stood::Closed(_) => unreachable!("nobody closes"),
+        };
+        let (alarm, waker) = Alarm::new();
+        loop {
+            match place.poll(&waker) {
+                Progress::Waiting => alarm.wait(),
+                Progress::Granted => return,
+                Progress::Closed(_) => unreachable!("nobody closes"),
+            }
+        }
+    });
+    owner.run_entry();
+    sender.join().unwrap();
+    owner.run_entries();
+    owner.check_handled(&[&[1], &[11]]);
+}
+
+#[test]
+fn who_waits_for_a_place_is_called_when_it_is_granted() {
+    holds(3, polling_against_granting);
+}
+
+#[test]
+fn a_grant_of_which_nobody_hears_is_found() {
+    fails(
+        Fault::GrantUnannounced,
+        "deadlock",
+        3,
+        polling_against_granting,
     );
 }
 
@@ -351,7 +396,7 @@ fn withdrawing_against_granting() {
 
 #[test]
 fn a_place_is_withdrawn_or_granted() {
-    holds(bound(), withdrawing_against_granting);
+    holds(3, withdrawing_against_granting);
 }
 
 #[test]
@@ -359,7 +404,7 @@ fn a_line_that_is_dissolved_without_its_lock_is_found() {
     fails(
         Fault::LineDissolvedUnlocked,
         "stuck in line",
-        bound(),
+        3,
         withdrawing_against_granting,
     );
 }
@@ -384,7 +429,7 @@ fn closing_against_standing() {
 
 #[test]
 fn closing_gives_those_in_line_their_items_back() {
-    holds(bound(), closing_against_standing);
+    holds(3, closing_against_standing);
 }
 
 #[test]
@@ -392,7 +437,7 @@ fn standing_in_line_of_a_closed_mailbox_is_found() {
     fails(
         Fault::ClosedOverlooked,
         "stuck in line",
-        bound(),
+        3,
         closing_against_standing,
     );
 }
@@ -438,7 +483,7 @@ fn pushing_against_granting() {
 
 #[test]
 fn a_push_is_refused_only_if_the_mailbox_was_full() {
-    holds(bound(), pushing_against_granting);
+    holds(3, pushing_against_granting);
 }
 
 #[test]
@@ -446,7 +491,7 @@ fn a_refusal_because_of_a_hint_is_found() {
     fails(
         Fault::LineHintTrusted,
         "refused, though there is room",
-        bound(),
+        3,
         pushing_against_granting,
     );
 }

@@ -273,7 +273,8 @@ impl<T: Stored> Queue<T> {
                     break Err(Refused::Full);
                 }
                 if !planted(Fault::RoomUsedTwice) {
-                    new -= (taken as u64) << LEN_SHIFT;
+                    // If the word is outdated by now, this makes no sense, and the exchange fails.
+                    new = new.wrapping_sub((taken as u64) << LEN_SHIFT);
                 }
             }
             let offset = offset(word);

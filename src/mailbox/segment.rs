@@ -11,7 +11,8 @@
 //! | `READY` | the writer of the slot, once | the runner when it takes the item |
 //!
 //! Segments that have been emptied go to a small cache of the thread that emptied them, so
-//! that a mailbox which fills and empties all day does not visit the allocator each time. The
+//! that a mailbox which fills and empties all day does not visit the allocator each time. What is
+//! too much for a thread's cache goes to a stash that all share, many segments at a time. The
 //! caches belong to threads; an idle mailbox holds nothing.
 #![expect(
     unsafe_code,
@@ -112,6 +113,49 @@ pub(super) fn awaited<T>() -> *mut Segment<T> {
 pub(crate) trait Stored: Sized + 'static {
     /// Runs `f` on this thread's cache; `None` where there is none (any more).
     fn with_cache<R>(f: impl FnOnce(&mut SegmentCache<Self>) -> R) -> Option<R>;
+
+    /// Where threads leave segments that they have too many of; `None` where there is none.
+    fn stash() -> Option<&'static Stash<Self>>;
+}
+
+/// Empty segments on their way from threads that take to threads that send.
+///
+/// Where one thread sends and another takes, every segment is obtained on the one and emptied
+/// on the other. They come back through here, many at a time.
+pub(crate) struct Stash<T>(std::sync::Mutex<SegmentCache<T>>);
+
+impl<T> Stash<T> {
+    /// How many times what a thread keeps the stash may hold.
+    const THREADS: usize = 16;
+
+    pub(crate) const fn new() -> Self {
+        Self(std::sync::Mutex::new(SegmentCache::new()))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, SegmentCache<T>> {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Moves half of what a thread may keep from its full cache to here, if there is room.
+    fn put(&self, cache: &mut SegmentCache<T>, size: Size) {
+        let (kept, limit) = cache.of(size);
+        let mut stash = self.lock();
+        let (stashed, _) = stash.of(size);
+        if stashed.len() < limit * Self::THREADS {
+            stashed.extend(kept.drain(limit / 2..));
+        }
+    }
+
+    /// Moves up to half of what a thread may keep from here to its empty cache.
+    fn get(&self, cache: &mut SegmentCache<T>, size: Size) {
+        let (kept, limit) = cache.of(size);
+        let mut stash = self.lock();
+        let (stashed, _) = stash.of(size);
+        let left = stashed.len().saturating_sub(limit / 2);
+        kept.extend(stashed.drain(left..));
+    }
 }
 
 /// Empty segments that a thread keeps for its next queues.
@@ -140,6 +184,9 @@ impl<T> SegmentCache<T> {
         }
     }
 }
+
+// SAFETY: what is in a cache is empty and linked nowhere: plain memory that any thread may use.
+unsafe impl<T> Send for SegmentCache<T> {}
 
 impl<T> Drop for SegmentCache<T> {
     fn drop(&mut self) {
@@ -266,9 +313,15 @@ impl<T: Stored> Segment<T> {
     /// An empty segment for the positions from `base`, linked nowhere.
     #[inline]
     pub(super) fn obtain(size: Size) -> NonNull<Self> {
-        T::with_cache(|cache| cache.of(size).0.pop())
-            .flatten()
-            .unwrap_or_else(|| Self::allocate(size))
+        let cached = T::with_cache(|cache| {
+            if cache.of(size).0.is_empty()
+                && let Some(stash) = T::stash()
+            {
+                stash.get(cache, size);
+            }
+            cache.of(size).0.pop()
+        });
+        cached.flatten().unwrap_or_else(|| Self::allocate(size))
     }
 
     /// Keeps an emptied segment for the thread's next queue, or gives its memory back.
@@ -284,6 +337,12 @@ impl<T: Stored> Segment<T> {
         // ORDERING: Relaxed: the segment is ours alone until it is linked again with Release.
         this.next.store(ptr::null_mut(), Relaxed);
         let kept = T::with_cache(|cache| {
+            let (kept, limit) = cache.of(size);
+            if kept.len() == limit
+                && let Some(stash) = T::stash()
+            {
+                stash.put(cache, size);
+            }
             let (kept, limit) = cache.of(size);
             let room = kept.len() < limit;
             if room {

@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     CloseUnchecked,
     /// The runner lets go although there is room for those who stand in line.
     LineOverlooked,
+    /// Whoever waits for a place is not called when it is granted.
+    GrantUnannounced,
     /// The line is dissolved after its lock is free again.
     LineDissolvedUnlocked,
     /// Somebody comes to stand in line although the queue is closed.
@@ -61,8 +63,10 @@ pub(crate) enum Fault {
     WakerNotTakenBack,
     /// A request begins after a look whether it was withdrawn, and not in the same step.
     BegunInTwo,
-    /// The waiter shows its waker without acquiring what earlier callers have ordered.
+    /// The waiter shows and takes away its waker without acquiring what callers have done.
     OrderNotAcquired,
+    /// A caller that finds another one at the waker leaves the call to that one.
+    WaiterNotCalled,
     /// A caller lets the waiter go on without publishing that it is done with the waker.
     CallUnpublished,
 }

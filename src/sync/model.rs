@@ -130,9 +130,10 @@ impl Wake for Alarm {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.used.with(|_| ());
         self.rung.swap(true, AcqRel);
         self.thread.unpark();
+        // Last, since loom takes what was done before an unpark for known to the thread.
+        self.used.with(|_| ());
     }
 }
 
