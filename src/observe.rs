@@ -96,22 +96,33 @@ impl OwnCount {
     }
 }
 
-/// A counter with many writers, for slow paths.
+/// A counter with many writers, for slow paths. Whoever closes the books learns the last count;
+/// a writer that comes later learns that they are closed.
 #[derive(Debug)]
 pub(crate) struct SharedCount(AtomicU64);
 
 impl SharedCount {
+    const CLOSED: u64 = 1 << 63;
+
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(0))
     }
 
-    pub(crate) fn increment(&self) {
-        // ORDERING: Relaxed: nothing is published through a count.
-        self.0.fetch_add(1, Relaxed);
+    /// Counts one more; `false` if the books are closed, and it has to be counted elsewhere.
+    pub(crate) fn increment(&self) -> bool {
+        // ORDERING: Relaxed: nothing is published through a count. All changes of one number
+        // stand in one order, so each increment is before the closing or learns of it.
+        self.0.fetch_add(1, Relaxed) & Self::CLOSED == 0
     }
 
     pub(crate) fn get(&self) -> u64 {
         // ORDERING: Relaxed, as above.
-        self.0.load(Relaxed)
+        self.0.load(Relaxed) & !Self::CLOSED
+    }
+
+    /// Closes the books; returns the last count.
+    pub(crate) fn close(&self) -> u64 {
+        // ORDERING: Relaxed, as above.
+        self.0.fetch_or(Self::CLOSED, Relaxed)
     }
 }

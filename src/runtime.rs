@@ -178,6 +178,11 @@ impl Runtime {
         }
     }
 
+    /// Counts what came to a resident that has left.
+    pub(crate) fn add_departed(&self, id: ActorId, counts: Counts) {
+        self.shard_of(id).lock().departed += counts;
+    }
+
     /// Refuses newcomers from now on; returns who is there, the latest first.
     pub(crate) fn close(&self) -> Vec<Arc<dyn Resident>> {
         // ORDERING: Release pairs with the Acquire in `admit` and `dismiss`.

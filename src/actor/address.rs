@@ -122,7 +122,7 @@ impl<A: Actor> Addr<A> {
                 self.wait_for_room(envelope, Some(deadline))
             }
             Overflow::Reject => {
-                cell.core().rejected.increment();
+                cell.core().count_rejected();
                 Err(SendError::Full(envelope))
             }
             Overflow::DropNewest => {
@@ -150,7 +150,7 @@ impl<A: Actor> Addr<A> {
         let Some(envelope) = coming.withdraw(&cell) else {
             return Ok(());
         };
-        cell.core().rejected.increment();
+        cell.core().count_rejected();
         Err(match error {
             None => SendError::TimedOut(envelope),
             Some(error) => SendError::from_wait(error, envelope),
@@ -173,7 +173,7 @@ impl<A: Actor> Addr<A> {
         match cell.push(|| Envelope::new::<A, M>(message, None)) {
             Ok(()) => Ok(()),
             Err(Refusal::Full(envelope)) => {
-                cell.core().rejected.increment();
+                cell.core().count_rejected();
                 // SAFETY: made above for these types.
                 Err(TrySendError::Full(
                     unsafe { envelope.into_parts::<A, M>() }.0,
@@ -298,7 +298,7 @@ impl<A: Actor> Addr<A> {
                 }
             }
             Overflow::Reject => {
-                core.rejected.increment();
+                core.count_rejected();
                 // SAFETY: made by `ask` for these types.
                 let (message, _) = unsafe { envelope.into_parts::<A, M>() };
                 let message = Undelivered::new(Box::new(message));
@@ -440,7 +440,7 @@ where
         let Some(envelope) = cell.core().mailbox.withdraw(&place) else {
             return;
         };
-        cell.core().rejected.increment();
+        cell.core().count_rejected();
         // SAFETY: the place was taken with an envelope for these types.
         let (message, answer) = unsafe { envelope.into_parts::<A, M>() };
         if let Some(answer) = answer {
@@ -555,7 +555,7 @@ impl<A: DeferredHandler<M>, M: Send + 'static> Future for SendFuture<A, M> {
                 let Some(envelope) = this.coming.withdraw(&cell) else {
                     return Poll::Ready(Ok(()));
                 };
-                core.rejected.increment();
+                core.count_rejected();
                 let error = SendError::TimedOut(envelope);
                 return Poll::Ready(Err(message_back::<A, M>(error)));
             }

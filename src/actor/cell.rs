@@ -181,13 +181,40 @@ impl Core {
             .lock()
             .as_ref()
             .map_or(0, |rare| rare.dead_lettered);
-        self.counts_with(dead_lettered)
+        self.counts_of(dead_lettered, self.dropped.get(), self.rejected.get())
     }
 
-    /// The counts, for who holds the lock of `rare`.
-    pub(super) fn counts_with(&self, dead_lettered: u64) -> Counts {
+    /// The last counts, for the runner at the end. Senders that are refused later are counted
+    /// by the register.
+    pub(super) fn close_books(&self, dead_lettered: u64) -> Counts {
+        self.counts_of(dead_lettered, self.dropped.close(), self.rejected.close())
+    }
+
+    /// Counts a message that was refused and goes back to its sender.
+    pub(super) fn count_rejected(&self) {
+        if !self.rejected.increment() {
+            let late = Counts {
+                rejected: 1,
+                ..Counts::default()
+            };
+            self.runtime.add_departed(self.id, late);
+        }
+    }
+
+    /// Counts a message that was taken and dropped by the policy.
+    fn count_dropped(&self) {
+        if !self.dropped.increment() {
+            let late = Counts {
+                accepted: 1,
+                dropped: 1,
+                ..Counts::default()
+            };
+            self.runtime.add_departed(self.id, late);
+        }
+    }
+
+    fn counts_of(&self, dead_lettered: u64, dropped: u64, rejected: u64) -> Counts {
         let queued = self.mailbox.queue().len() as u64;
-        let dropped = self.dropped.get();
         Counts {
             accepted: self.taken.get() + dropped + queued,
             handled: self.handled.get(),
@@ -195,7 +222,7 @@ impl Core {
             dead_lettered,
             cancelled: self.cancelled.get(),
             queued,
-            rejected: self.rejected.get(),
+            rejected,
         }
     }
 
@@ -235,7 +262,7 @@ impl Core {
         self.mailbox.close(wakes, &mut orphans);
         let failure = Failure::Ended(reason);
         for orphan in orphans {
-            self.rejected.increment();
+            self.count_rejected();
             orphan.discard(&failure);
         }
     }
@@ -280,8 +307,8 @@ pub(crate) trait Target: Send + Sync {
     /// Takes a request out of the line, if it still stands there.
     fn withdraw(&self, place: &Place<Envelope>);
 
-    /// Forgets a timer that was cancelled.
-    fn forget_timer(&self, key: TimerKey);
+    /// Forgets a timer that was cancelled; `false` if the actor's end came first.
+    fn forget_timer(&self, key: TimerKey) -> bool;
 }
 
 /// The actor itself.
@@ -442,7 +469,7 @@ impl<A: Actor> Cell<A> {
                     }
                 }
                 Overflow::Reject => {
-                    self.core.rejected.increment();
+                    self.core.count_rejected();
                     envelope.discard(&Failure::Dropped);
                     self.core.post_dead_letter(
                         type_name::<A>(),
@@ -458,7 +485,7 @@ impl<A: Actor> Cell<A> {
     /// Drops a message by the policy, and counts it.
     pub(super) fn drop_newest(&self, envelope: Envelope) {
         let message_type = envelope.vtable().message_type;
-        self.core.dropped.increment();
+        self.core.count_dropped();
         envelope.discard(&Failure::Dropped);
         self.core.post_dead_letter(
             type_name::<A>(),
@@ -483,8 +510,8 @@ impl<A: Actor> Target for Cell<A> {
         drop(self.core.mailbox.withdraw(place));
     }
 
-    fn forget_timer(&self, key: TimerKey) {
-        self.core.with_rare(|rare| rare.timers.remove(&key));
+    fn forget_timer(&self, key: TimerKey) -> bool {
+        self.core.with_rare(|rare| rare.timers.remove(&key))
     }
 }
 

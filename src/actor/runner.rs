@@ -388,7 +388,7 @@ impl<A: Actor> Runner<'_, A> {
             core.set_stage(stage::ENDED);
             // The books are closed: nothing is accepted any more, and the runner is done. Under
             // the lock, so that who sees the end sees the totals with this actor's counts.
-            let counts = core.counts_with(rare.dead_lettered);
+            let counts = core.close_books(rare.dead_lettered);
             core.runtime.dismiss(core.id, core.residence, counts);
             std::mem::take(&mut rare.joiners)
         });

@@ -44,26 +44,29 @@ impl Timer {
 
     /// Lets nothing come any more. A message that is queued already is not taken back.
     ///
-    /// Returns whether anything was still to come.
+    /// Returns whether anything was still to come, and now does not.
     pub fn cancel(&self) -> bool {
+        // Whoever takes the key out of the state decides: we, or the thread that fires.
         let state = std::mem::replace(&mut *self.0.state.lock(), State::Over);
         match state {
             State::Set(key) => {
-                if let Some(owner) = self.0.owner.upgrade() {
-                    owner.forget_timer(key);
-                }
-                self.0.timers.cancel(key)
+                self.0.timers.cancel(key);
+                // An actor that has ended has no timers: its end has cancelled this one.
+                let owner = self.0.owner.upgrade();
+                owner.is_some_and(|owner| owner.forget_timer(key))
             }
             State::Firing => true,
             State::Over => false,
         }
     }
 
-    /// Has `fire` called at `due`, unless the timer is cancelled or its actor ends.
+    /// Has `fire` called at `due`, unless the timer is cancelled or its actor ends. Meanwhile the
+    /// state is `then`.
     fn set<A: Actor>(
         &self,
         cell: &Arc<Cell<A>>,
         due: Instant,
+        then: State,
         fire: impl FnOnce(&Arc<Cell<A>>) + Send + 'static,
     ) {
         let mut state = self.0.state.lock();
@@ -72,16 +75,21 @@ impl Timer {
         }
         let this = self.clone();
         let weak = Arc::downgrade(cell);
-        let action = Action::Run(Box::new(move || this.fire(&weak, fire)));
+        let action = Action::Run(Box::new(move || this.fire(&weak, then, fire)));
         let key = self.0.timers.set(due, action);
         *state = State::Set(key);
         cell.core().with_rare(|rare| rare.timers.insert(key));
     }
 
-    fn fire<A: Actor>(&self, cell: &Weak<Cell<A>>, fire: impl FnOnce(&Arc<Cell<A>>)) {
-        let State::Set(key) = std::mem::replace(&mut *self.0.state.lock(), State::Firing) else {
-            *self.0.state.lock() = State::Over;
-            return;
+    fn fire<A: Actor>(&self, cell: &Weak<Cell<A>>, then: State, fire: impl FnOnce(&Arc<Cell<A>>)) {
+        let key = {
+            let mut state = self.0.state.lock();
+            let State::Set(key) = *state else {
+                // Cancelled in the last moment.
+                return;
+            };
+            *state = then;
+            key
         };
         let cell = cell.upgrade();
         let cell = cell.filter(|cell| !cell.core().mailbox.queue().is_closed());
@@ -111,9 +119,7 @@ where
 {
     let runtime = &cell.core().runtime;
     let timer = Timer::new(cell);
-    let over = timer.clone();
-    timer.set(cell, later(runtime.now(), delay), move |cell| {
-        *over.0.state.lock() = State::Over;
+    timer.set(cell, later(runtime.now(), delay), State::Over, |cell| {
         cell.deliver(Envelope::new::<A, M>(message, None));
     });
     timer
@@ -155,7 +161,7 @@ struct Interval<F, M> {
 impl<F: FnMut() -> M + Send + 'static, M: Send + 'static> Interval<F, M> {
     fn set<A: DeferredHandler<M>>(self, cell: &Arc<Cell<A>>) {
         let timer = self.timer.clone();
-        timer.set(cell, self.due, move |cell| self.fire(cell));
+        timer.set(cell, self.due, State::Firing, move |cell| self.fire(cell));
     }
 
     fn fire<A: DeferredHandler<M>>(mut self, cell: &Arc<Cell<A>>) {

@@ -114,7 +114,7 @@ impl Letters {
                 return false;
             };
             if subscription.letters.try_send(letter.clone()).is_err() {
-                missed.increment();
+                let _ = missed.increment();
             }
             true
         });
