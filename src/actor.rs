@@ -8,17 +8,21 @@ mod envelope;
 mod frame;
 mod recipient;
 mod reply;
+mod room;
 mod runner;
 mod spawn;
 mod timer;
 mod wait;
+mod weak;
 
-pub use address::{Addr, SendFuture, WeakAddr};
+pub use address::Addr;
 pub use ask::{First, Reply, ReplyTo, wait_all, wait_any};
 pub use context::Context;
 pub use recipient::{Asker, Recipient};
+pub use room::SendFuture;
 pub use spawn::Spawner;
 pub use timer::Timer;
+pub use weak::WeakAddr;
 
 pub(crate) use wait::wait;
 

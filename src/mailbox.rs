@@ -18,6 +18,7 @@ pub(crate) use queue::{MAX_CAPACITY, Queue, Refused, Released, Reserved};
 pub(crate) use segment::{SegmentCache, Stash, Stored};
 
 use crate::sync::{AtomicU32, Fault, Mutex, Ordering::Relaxed, planted};
+use crate::unwind::wake_quietly;
 
 /// What `send` does when the mailbox is full.
 ///
@@ -166,7 +167,7 @@ impl<T: Stored> Mailbox<T> {
         }
         let mut wakes = Wakes::new();
         let schedule = self.grant(&mut wakes);
-        wakes.into_iter().for_each(Waker::wake);
+        wakes.into_iter().for_each(wake_quietly);
         match self.queue.push(item, Turn::Newcomer) {
             Ok(also) => Pushed::Queued(schedule | also),
             // Behind others again: either we left them in line because the queue was full, or

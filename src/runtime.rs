@@ -15,6 +15,7 @@ use crate::id::ActorId;
 use crate::observe::{ActorSnapshot, Counts, Letters, Snapshot};
 use crate::sync::{AtomicBool, Mutex, Ordering::Acquire, Ordering::Release};
 use crate::time::{Clock, Timers, thread_number};
+use crate::unwind::wake_quietly;
 
 /// What the system can ask of anybody who lives in it.
 pub(crate) trait Resident: Send + Sync {
@@ -174,7 +175,7 @@ impl Runtime {
         if self.closing.load(Acquire) && self.is_empty() {
             self.executor.end();
             let closers = std::mem::take(&mut *self.closers.lock());
-            closers.into_iter().for_each(Waker::wake);
+            closers.into_iter().for_each(wake_quietly);
         }
     }
 

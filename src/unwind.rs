@@ -3,6 +3,7 @@
 use std::any::{Any, type_name};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
 
 /// Runs code of the user's on behalf of nobody in particular; a panic is reported and ends here.
 pub(crate) fn run_quietly<R>(what: &'static str, run: impl FnOnce() -> R) -> Option<R> {
@@ -18,6 +19,11 @@ pub(crate) fn run_quietly<R>(what: &'static str, run: impl FnOnce() -> R) -> Opt
             None
         }
     }
+}
+
+/// Calls a waker, which may be of an executor that panics.
+pub(crate) fn wake_quietly(waker: Waker) {
+    run_quietly("a waker", || waker.wake());
 }
 
 /// Drops a value of the user's; a panic of its `Drop` is reported and ends here.

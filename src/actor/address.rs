@@ -5,13 +5,10 @@
 )]
 
 use std::fmt;
-use std::future::Future;
 use std::hash::{Hash, Hasher};
 use std::mem::ManuallyDrop;
-use std::pin::Pin;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
 use super::ask::{Answer, InLine, Reply};
@@ -19,13 +16,14 @@ use super::cell::{Cell, DRAIN, KILL, Refusal, STOP, stage};
 use super::envelope::Envelope;
 use super::recipient::{Asker, Recipient};
 use super::reply::ReplyCell;
+use super::room::{Coming, SendFuture, expire, message_back};
 use super::wait::wait;
-use super::{Actor, DeferredHandler, ReplyOf};
+use super::{Actor, DeferredHandler, ReplyOf, WeakAddr};
 use crate::error::{AskError, SendError, StopReason, TrySendError, Undelivered, WaitError};
 use crate::id::ActorId;
-use crate::mailbox::{Overflow, Place, Progress};
+use crate::mailbox::Overflow;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
-use crate::time::{Action, TimerKey, later};
+use crate::time::later;
 
 /// The address of an actor: by it one sends and asks, from any thread or task.
 ///
@@ -72,8 +70,22 @@ impl<A: Actor> Addr<A> {
         }
     }
 
+    /// An address, if there is one left.
+    pub(super) fn upgrade(cell: &Arc<Cell<A>>) -> Option<Self> {
+        let addresses = &cell.core().addresses;
+        // ORDERING: Acquire: what the others did through their addresses before precedes what
+        // is done through the new one.
+        addresses
+            .fetch_update(Acquire, Relaxed, |count| (count > 0).then_some(count + 1))
+            .ok()?;
+        let cell = NonNull::new(Arc::as_ptr(cell).cast_mut());
+        Some(Self {
+            cell: cell.expect("an Arc is not null"),
+        })
+    }
+
     #[inline]
-    fn cell(&self) -> ManuallyDrop<Arc<Cell<A>>> {
+    pub(super) fn cell(&self) -> ManuallyDrop<Arc<Cell<A>>> {
         // SAFETY: the addresses hold a count, and this one is never dropped.
         ManuallyDrop::new(unsafe { Arc::from_raw(self.cell.as_ptr()) })
     }
@@ -109,7 +121,7 @@ impl<A: Actor> Addr<A> {
     }
 
     #[cold]
-    fn send_refused(&self, refusal: Refusal) -> Result<(), SendError<Envelope>> {
+    pub(super) fn send_refused(&self, refusal: Refusal) -> Result<(), SendError<Envelope>> {
         let cell = self.cell();
         let envelope = match refusal {
             Refusal::Closed(envelope) => return Err(SendError::Stopped(envelope)),
@@ -228,12 +240,7 @@ impl<A: Actor> Addr<A> {
         A: DeferredHandler<M>,
         M: Send + 'static,
     {
-        SendFuture {
-            to: self.clone(),
-            coming: Coming::new(Envelope::new::<A, M>(message, None)),
-            timer: None,
-            message: std::marker::PhantomData,
-        }
+        SendFuture::new(self.clone(), Envelope::new::<A, M>(message, None))
     }
 
     /// Queues `message` as a request and returns its [`Reply`] at once; never waits.
@@ -391,9 +398,7 @@ impl<A: Actor> Addr<A> {
 
     /// An address that does not keep the actor alive.
     pub fn downgrade(&self) -> WeakAddr<A> {
-        WeakAddr {
-            cell: Arc::clone(&self.cell()),
-        }
+        WeakAddr::new(Arc::clone(&self.cell()))
     }
 
     /// This address, by one of the messages that the actor handles.
@@ -412,179 +417,6 @@ impl<A: Actor> Addr<A> {
         M: Send + 'static,
     {
         Asker::new(self.clone())
-    }
-}
-
-/// The error with the message instead of the envelope that was made of it.
-fn message_back<A, M>(error: SendError<Envelope>) -> SendError<M>
-where
-    A: DeferredHandler<M>,
-    M: Send + 'static,
-{
-    // SAFETY: the callers made the envelope for these types.
-    error.map(|envelope| unsafe { envelope.into_parts::<A, M>() }.0)
-}
-
-/// Has a request that stands in line fail at `due`, if it stands there still.
-fn expire<A, M>(cell: &Arc<Cell<A>>, place: &Arc<Place<Envelope>>, due: Instant) -> TimerKey
-where
-    A: DeferredHandler<M>,
-    M: Send + 'static,
-{
-    let weak = Arc::downgrade(cell);
-    let place = Arc::downgrade(place);
-    let expired = move || {
-        let (Some(cell), Some(place)) = (weak.upgrade(), place.upgrade()) else {
-            return;
-        };
-        let Some(envelope) = cell.core().mailbox.withdraw(&place) else {
-            return;
-        };
-        cell.core().count_rejected();
-        // SAFETY: the place was taken with an envelope for these types.
-        let (message, answer) = unsafe { envelope.into_parts::<A, M>() };
-        if let Some(answer) = answer {
-            let full = AskError::Full(Undelivered::new(Box::new(message)));
-            // SAFETY: the request was never queued, so nobody else answers.
-            unsafe { answer.complete(Err(full)) };
-        }
-    };
-    let action = Action::Run(Box::new(expired));
-    cell.core().runtime.timers.set(due, action)
-}
-
-/// An envelope on its way into a full mailbox.
-struct Coming {
-    envelope: Option<Envelope>,
-    place: Option<Arc<Place<Envelope>>>,
-}
-
-impl Coming {
-    fn new(envelope: Envelope) -> Self {
-        Self {
-            envelope: Some(envelope),
-            place: None,
-        }
-    }
-
-    /// Ready once it is queued, or with the envelope once the mailbox is closed.
-    fn poll<A: Actor>(
-        &mut self,
-        cell: &Arc<Cell<A>>,
-        waker: &std::task::Waker,
-    ) -> Poll<Result<(), Envelope>> {
-        if let Some(envelope) = self.envelope.take() {
-            match cell.push_or_stand(envelope, Some(waker)) {
-                Ok(None) => return Poll::Ready(Ok(())),
-                Ok(place) => self.place = place,
-                Err(envelope) => return Poll::Ready(Err(envelope)),
-            }
-            return Poll::Pending;
-        }
-        let place = self
-            .place
-            .as_ref()
-            .expect("what is not queued stands in line");
-        match place.poll(waker) {
-            Progress::Waiting => Poll::Pending,
-            Progress::Granted => {
-                self.place = None;
-                Poll::Ready(Ok(()))
-            }
-            Progress::Closed(envelope) => {
-                self.place = None;
-                Poll::Ready(Err(envelope))
-            }
-        }
-    }
-
-    /// Takes the envelope back, unless it is queued.
-    fn withdraw<A: Actor>(&mut self, cell: &Cell<A>) -> Option<Envelope> {
-        match self.place.take() {
-            Some(place) => cell.core().mailbox.withdraw(&place),
-            None => self.envelope.take(),
-        }
-    }
-}
-
-/// A message that is being queued; see [`Addr::send_async`].
-#[must_use = "nothing is sent before the future is polled"]
-pub struct SendFuture<A: Actor, M> {
-    to: Addr<A>,
-    coming: Coming,
-    /// The end of patience under `BlockFor`.
-    timer: Option<(Instant, TimerKey)>,
-    message: std::marker::PhantomData<fn(M)>,
-}
-
-impl<A: Actor, M> Unpin for SendFuture<A, M> {}
-
-impl<A: DeferredHandler<M>, M: Send + 'static> Future for SendFuture<A, M> {
-    type Output = Result<(), SendError<M>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let cell = this.to.cell();
-        let core = cell.core();
-        if this.coming.place.is_none() {
-            let envelope = this.coming.envelope.take();
-            let envelope = envelope.expect("a future is not polled after it was ready");
-            match cell.push(|| envelope) {
-                Ok(()) => return Poll::Ready(Ok(())),
-                Err(Refusal::Full(envelope))
-                    if matches!(core.overflow(), Overflow::Block | Overflow::BlockFor(_)) =>
-                {
-                    this.coming.envelope = Some(envelope);
-                }
-                Err(refusal) => {
-                    let refused = this.to.send_refused(refusal);
-                    return Poll::Ready(refused.map_err(message_back::<A, M>));
-                }
-            }
-        }
-        if let Poll::Ready(outcome) = this.coming.poll(&cell, cx.waker()) {
-            let outcome = outcome.map_err(SendError::Stopped);
-            return Poll::Ready(outcome.map_err(message_back::<A, M>));
-        }
-        if let Overflow::BlockFor(limit) = core.overflow() {
-            let runtime = &core.runtime;
-            let due = this
-                .timer
-                .map_or_else(|| later(runtime.now(), limit), |(due, _)| due);
-            if runtime.now() >= due {
-                let Some(envelope) = this.coming.withdraw(&cell) else {
-                    return Poll::Ready(Ok(()));
-                };
-                core.count_rejected();
-                let error = SendError::TimedOut(envelope);
-                return Poll::Ready(Err(message_back::<A, M>(error)));
-            }
-            // The task's waker may have changed, so the timer is set anew.
-            if let Some((_, key)) = this.timer {
-                runtime.timers.cancel(key);
-            }
-            let key = runtime.timers.set(due, Action::Wake(cx.waker().clone()));
-            this.timer = Some((due, key));
-        }
-        Poll::Pending
-    }
-}
-
-impl<A: Actor, M> Drop for SendFuture<A, M> {
-    fn drop(&mut self) {
-        let cell = self.to.cell();
-        if let Some((_, key)) = self.timer {
-            cell.core().runtime.timers.cancel(key);
-        }
-        drop(self.coming.withdraw(&cell));
-    }
-}
-
-impl<A: Actor, M> fmt::Debug for SendFuture<A, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SendFuture")
-            .field("to", &self.to)
-            .finish_non_exhaustive()
     }
 }
 
@@ -629,7 +461,7 @@ impl<A: Actor> fmt::Debug for Addr<A> {
     }
 }
 
-fn debug_address(
+pub(super) fn debug_address(
     kind: &str,
     id: ActorId,
     name: Option<&str>,
@@ -640,76 +472,4 @@ fn debug_address(
         debug.field("name", &name);
     }
     debug.field("id", &id).finish()
-}
-
-/// An address that does not keep its actor alive.
-///
-/// Equal, hashed and shown as an [`Addr`].
-pub struct WeakAddr<A: Actor> {
-    cell: Arc<Cell<A>>,
-}
-
-impl<A: Actor> WeakAddr<A> {
-    /// An address, if there is one left by which the actor is kept alive.
-    ///
-    /// It may be of an actor that has ended otherwise.
-    pub fn upgrade(&self) -> Option<Addr<A>> {
-        let addresses = &self.cell.core().addresses;
-        // ORDERING: Acquire: what the others did through their addresses before precedes what
-        // is done through the new one.
-        addresses
-            .fetch_update(Acquire, Relaxed, |count| (count > 0).then_some(count + 1))
-            .ok()?;
-        let cell = NonNull::new(Arc::as_ptr(&self.cell).cast_mut());
-        Some(Addr {
-            cell: cell.expect("an Arc is not null"),
-        })
-    }
-
-    /// The actor's id.
-    pub fn id(&self) -> ActorId {
-        self.cell.core().id
-    }
-
-    /// The actor's name, if it has one.
-    pub fn name(&self) -> Option<&str> {
-        self.cell.core().name().map(|name| &**name)
-    }
-
-    /// Queues a message that nobody waits for, if the actor is there.
-    pub(super) fn deliver<M>(&self, message: M)
-    where
-        A: DeferredHandler<M>,
-        M: Send + 'static,
-    {
-        self.cell.deliver(Envelope::new::<A, M>(message, None));
-    }
-}
-
-impl<A: Actor> Clone for WeakAddr<A> {
-    fn clone(&self) -> Self {
-        Self {
-            cell: self.cell.clone(),
-        }
-    }
-}
-
-impl<A: Actor> PartialEq for WeakAddr<A> {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.cell, &other.cell)
-    }
-}
-
-impl<A: Actor> Eq for WeakAddr<A> {}
-
-impl<A: Actor> Hash for WeakAddr<A> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Arc::as_ptr(&self.cell).hash(state);
-    }
-}
-
-impl<A: Actor> fmt::Debug for WeakAddr<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug_address("WeakAddr", self.id(), self.name(), f)
-    }
 }

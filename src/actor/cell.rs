@@ -44,6 +44,7 @@ use crate::sync::{
     UnsafeCell,
 };
 use crate::time::TimerKey;
+use crate::unwind::wake_quietly;
 
 /// Orders to an actor; several may stand.
 pub(super) const START: u8 = 1;
@@ -397,7 +398,7 @@ impl<A: Actor> Cell<A> {
             .core
             .with_rare(|rare| rare.reason.get_or_insert(reason).clone());
         self.core.close(first, &mut wakes);
-        wakes.into_iter().for_each(Waker::wake);
+        wakes.into_iter().for_each(wake_quietly);
         if order & KILL != 0 {
             self.core.wait_slot.call();
         }

@@ -10,7 +10,6 @@
 use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use tracing::Span;
@@ -19,6 +18,7 @@ use super::cell::Core;
 use crate::error::{AskError, StopReason};
 use crate::executor::park::{context, set_context};
 use crate::mailbox::Wakes;
+use crate::unwind::wake_quietly;
 
 /// How long wake-ups are owed at most while handlers run one after another.
 const BETWEEN_PAYMENTS: Duration = Duration::from_micros(50);
@@ -187,7 +187,7 @@ impl Frame {
     pub(super) fn pay_wakes(&self) {
         if self.extra.borrow().is_some() {
             let wakes = self.with_wakes(std::mem::take);
-            wakes.into_iter().for_each(Waker::wake);
+            wakes.into_iter().for_each(wake_quietly);
         }
     }
 

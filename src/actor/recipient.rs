@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::address::debug_address;
 use super::ask::Reply;
 use super::{Actor, Addr, DeferredHandler, ReplyOf};
 use crate::error::{SendError, TrySendError};
@@ -146,10 +147,7 @@ macro_rules! erased_address {
 
         impl<$($param: Send + 'static),+> fmt::Debug for $name<$($param),+> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct($text)
-                    .field("name", &self.name())
-                    .field("id", &self.id())
-                    .finish()
+                debug_address($text, self.id(), self.name(), f)
             }
         }
     };

@@ -25,6 +25,7 @@ use crate::error::Stage;
 use crate::sync::{
     AtomicU8, Fault, Ordering::AcqRel, Ordering::Acquire, UnsafeCell, planted, unless,
 };
+use crate::unwind::wake_quietly;
 
 const BEGUN: u8 = 1;
 const DONE: u8 = 1 << 1;
@@ -90,7 +91,7 @@ impl<T> ReplyCell<T> {
                 unsafe { (*place).take() }
             });
             if let Some(waker) = waker {
-                waker.wake();
+                wake_quietly(waker);
             }
         }
     }

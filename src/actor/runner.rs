@@ -21,7 +21,7 @@ use crate::executor::Turn;
 use crate::mailbox::{Released, Wakes};
 use crate::observe::LossReason;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
-use crate::unwind::{drop_quietly, forget_quietly, panic_message};
+use crate::unwind::{drop_quietly, forget_quietly, panic_message, wake_quietly};
 
 /// Messages that an actor handles in one turn before others get theirs.
 const BATCH: u32 = 64;
@@ -394,7 +394,7 @@ impl<A: Actor> Runner<'_, A> {
         });
         let mut wakes = self.frame.with_wakes(std::mem::take);
         wakes.extend(joiners.into_values());
-        wakes.into_iter().for_each(std::task::Waker::wake);
+        wakes.into_iter().for_each(wake_quietly);
         if let Some(thread) = self.context.cell().thread() {
             thread.end();
         }
