@@ -1,0 +1,17 @@
+//! What the crate promises, by topic; each test's name is the claim.
+
+mod ask;
+mod counts;
+mod dead_letters;
+mod idle;
+mod layers;
+mod lifecycle;
+mod mailbox;
+mod panics;
+mod refusals;
+mod sends;
+mod shutdown;
+mod support;
+mod time;
+mod tracing;
+mod waiting;
