@@ -11,6 +11,7 @@ mod panics;
 mod refusals;
 mod sends;
 mod shutdown;
+mod snapshot;
 mod support;
 mod time;
 mod tracing;

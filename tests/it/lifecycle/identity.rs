@@ -34,10 +34,6 @@ assert_impl_all!(TrySendError<()>: Send, Sync, std::error::Error);
 assert_impl_all!(StopReason: Send, Sync, std::error::Error);
 assert_impl_all!(WaitError: Send, Sync, Copy, std::error::Error);
 
-#[expect(
-    clippy::mutable_key_type,
-    reason = "a weak address is hashed by identity, whatever it leads to"
-)]
 #[test]
 fn addresses_are_equal_and_hashed_alike_if_they_are_of_one_actor() {
     under_seed(0, |stepper| {

@@ -7,9 +7,11 @@ use std::thread;
 use std::time::Duration;
 
 use greenroom::testkit::Stepper;
-use greenroom::{Actor, Addr, Context, Handler};
+use greenroom::{Actor, Addr, Context, Handler, StopReason};
 
-use crate::support::{Borrow, Debtor, Note, Pay, Player, act, alone_knowing};
+use crate::support::{
+    Borrow, Debtor, Note, PATIENCE, Pay, Player, act, alone_knowing, end_of, eventually, in_a_pool,
+};
 
 /// FNV-1a over all that was handled, in order.
 #[derive(Clone)]
@@ -180,4 +182,39 @@ fn messages_from_other_threads_are_handled_on_the_stepping_thread() {
     });
     assert!(!reply.is_ready());
     assert_eq!(reply.wait().unwrap(), thread::current().id());
+}
+
+#[test]
+fn another_thread_waits_while_this_one_steps() {
+    let stepper = Stepper::new(1);
+    let player = stepper.system().spawn(Player::default());
+    let waiting = thread::spawn(move || {
+        let slept = player.ask(act(|_, ctx| ctx.sleep(Duration::from_secs(5))));
+        slept.wait().expect("the player answers")
+    });
+    eventually("it sleeps", || {
+        stepper.run();
+        stepper.system().snapshot().timers == 1
+    });
+    stepper.advance(Duration::from_secs(5));
+    eventually("it waits no more", || waiting.is_finished());
+    assert_eq!(waiting.join().unwrap(), Ok(()));
+}
+
+#[test]
+fn a_thread_that_steps_one_system_waits_for_another_one_too() {
+    let stepper = Stepper::new(1);
+    let sleeper = stepper.system().spawn(Player::default());
+    let asleep = sleeper.ask(act(|_, ctx| ctx.sleep(Duration::from_secs(5))));
+    stepper.run();
+    let begun = stepper.clock().now();
+    in_a_pool(1, |system| {
+        let player = system.spawn(Player::default());
+        let slept = player.ask(act(|_, ctx| ctx.sleep(Duration::from_millis(1))));
+        assert_eq!(slept.wait_for(PATIENCE).unwrap(), Ok(()));
+        player.stop();
+        assert_eq!(end_of(&player), StopReason::Stopped);
+    });
+    assert_eq!(stepper.clock().now(), begun, "the stepped one stood still");
+    assert_eq!(asleep.wait().unwrap(), Ok(()));
 }

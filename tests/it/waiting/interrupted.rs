@@ -155,6 +155,30 @@ fn waits_in_the_last_hook_of_a_killed_actor_end_at_once() {
 }
 
 #[test]
+fn a_handler_that_waits_for_itself_is_ended_by_a_kill() {
+    let waits: [fn(&mut Context<Player>) -> WaitError; 3] = [
+        |ctx| of_send(ctx.addr().send(Note(2))),
+        |ctx| of_ask(ctx.addr().ask(Note(3)).wait()),
+        |ctx| ctx.addr().join().expect_err("it does not end"),
+    ];
+    under_seeds(|stepper| {
+        for wait in waits {
+            let options = stepper.system().actor().capacity(1);
+            let player = options.spawn(Player::default()).unwrap();
+            let ended = player.ask(act(move |_, ctx| {
+                ctx.addr().send(Note(1)).expect("there is room");
+                wait(ctx)
+            }));
+            stepper.run();
+            assert!(is_waiting(stepper.system(), &player));
+            player.kill();
+            assert_eq!(ended.wait().unwrap(), WaitError::Interrupted);
+            assert_eq!(end_of(&player), StopReason::Killed);
+        }
+    });
+}
+
+#[test]
 fn a_killed_handler_still_sends_where_it_need_not_wait() {
     under_seeds(|stepper| {
         let log = stepper.system().spawn(Player::default());
