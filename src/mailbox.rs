@@ -7,6 +7,7 @@
 
 mod queue;
 mod segment;
+mod word;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,8 +15,9 @@ use std::task::Waker;
 use std::time::Duration;
 
 use queue::{LineRefused, Turn};
-pub(crate) use queue::{MAX_CAPACITY, Queue, Refused, Released, Reserved};
+pub(crate) use queue::{Queue, Refused, Released, Reserved};
 pub(crate) use segment::{SegmentCache, Stash, Stored};
+pub(crate) use word::MAX_CAPACITY;
 
 use crate::sync::{AtomicU32, Fault, Mutex, Ordering::Relaxed, planted};
 use crate::unwind::wake_quietly;
