@@ -57,7 +57,7 @@ use crate::error::StopReason;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Actor: Sized + 'static {
-    /// Runs before the first message.
+    /// Runs before the first message, also if the actor was ordered to end before.
     ///
     /// A panic here ends the actor as one in a handler does; `stopped` runs then too.
     fn started(&mut self, ctx: &mut Context<Self>) {

@@ -234,7 +234,8 @@ impl<A: Actor> Addr<A> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, the message is dropped with it and is not queued.
+    /// Dropped before it is ready, the message is dropped with it, unless room was found for it
+    /// since the last poll; then it is queued.
     pub fn send_async<M>(&self, message: M) -> SendFuture<A, M>
     where
         A: DeferredHandler<M>,

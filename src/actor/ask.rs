@@ -178,6 +178,8 @@ impl<R: Send + 'static> Reply<R> {
 
     /// Delivers the outcome to an actor as a message, instead of being waited for.
     ///
+    /// It does not keep that actor alive; if it has ended, the outcome is dropped.
+    ///
     /// `into_message` runs once, where the answer is given; it should be short. If it panics, that
     /// is reported through `tracing`, and no message comes. The message is
     /// queued without waiting: if the mailbox is full it stands in line under `Block` and

@@ -475,7 +475,7 @@ impl<A: Actor> Cell<A> {
                     self.core.post_dead_letter(
                         type_name::<A>(),
                         message_type(),
-                        LossReason::TimerRejected,
+                        LossReason::Rejected,
                     );
                 }
                 Overflow::DropNewest => self.drop_newest(envelope),

@@ -97,7 +97,7 @@ impl Spawner {
     /// Spawns an actor on a thread of its own, which makes it by calling `make`; so it need not
     /// be `Send`. Returns when it can be sent to; `make` may not have run by then.
     ///
-    /// The thread carries the actor's name, sleeps while there is nothing to do, and ends with
+    /// The thread carries the actor's name (`greenroom-actor-#` and its id if it has none), sleeps while there is nothing to do, and ends with
     /// the actor. Waits in its handlers block the thread. If `make` panics, the actor ends with
     /// [`StopReason::Panicked`].
     ///

@@ -20,8 +20,9 @@ pub enum LossReason {
     Panicked(Arc<str>),
     /// The mailbox was full, and its policy dropped the message.
     DroppedByPolicy,
-    /// A timer was due, and the full mailbox rejected its message.
-    TimerRejected,
+    /// A message that nobody waits for, of a timer or a forwarded outcome, came to a full mailbox
+    /// that rejects.
+    Rejected,
 }
 
 impl fmt::Display for LossReason {
@@ -30,7 +31,7 @@ impl fmt::Display for LossReason {
             Self::Stopped(reason) => write!(f, "its actor ended: {reason}"),
             Self::Panicked(message) => write!(f, "its handler panicked: {message}"),
             Self::DroppedByPolicy => f.write_str("the mailbox was full and dropped it"),
-            Self::TimerRejected => f.write_str("the mailbox was full when its timer was due"),
+            Self::Rejected => f.write_str("the mailbox was full and rejected it"),
         }
     }
 }

@@ -447,7 +447,7 @@ impl Run {
             match letter.reason {
                 LossReason::Stopped(_) | LossReason::Panicked(_) => dead += 1,
                 LossReason::DroppedByPolicy => dropped += 1,
-                LossReason::TimerRejected => rejected += 1,
+                LossReason::Rejected => rejected += 1,
                 other => panic!("{other}"),
             }
         }

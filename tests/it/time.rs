@@ -208,7 +208,7 @@ fn a_delayed_message_to_a_full_mailbox_is_lost_by_the_other_policies_counted_and
             let letter = letters.try_next().expect("the loss is reported");
             assert_eq!(letter.actor, player.id());
             let (rejected, reason) = match overflow {
-                Overflow::Reject => (1, LossReason::TimerRejected),
+                Overflow::Reject => (1, LossReason::Rejected),
                 _ => (0, LossReason::DroppedByPolicy),
             };
             assert_eq!((counts.rejected, counts.dropped), (rejected, 1 - rejected));
