@@ -28,6 +28,7 @@ fn a_stack_beyond_all_memory_is_an_error() {
 
 #[cfg(target_os = "linux")]
 mod by_the_operating_system {
+    use std::fmt::Display;
     use std::io;
     use std::os::unix::process::CommandExt;
     use std::process::Command;
@@ -43,11 +44,12 @@ mod by_the_operating_system {
     /// A user under whom nothing else runs.
     const NOBODY: u32 = 54_321;
 
-    /// Puts this process under a limit; `false` if the machine has no tool for that.
-    fn limit(what: &str, amount: u64) -> bool {
+    /// Puts this process under a limit until it sets another; `false` if the machine has no
+    /// tool for that.
+    fn limit(what: &str, amount: impl Display) -> bool {
         let process = std::process::id().to_string();
         let prlimit = Command::new("prlimit")
-            .args(["--pid", &process, &format!("--{what}={amount}:{amount}")])
+            .args(["--pid", &process, &format!("--{what}={amount}:")])
             .status();
         match prlimit {
             Ok(status) => status.success(),
@@ -56,26 +58,26 @@ mod by_the_operating_system {
         }
     }
 
-    fn is_root() -> bool {
+    fn is_user(id: u32) -> bool {
         let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells it");
         let user = status.lines().find(|line| line.starts_with("Uid:"));
-        user.is_some_and(|line| line.split_whitespace().nth(1) == Some("0"))
+        user.is_some_and(|line| line.split_whitespace().nth(1) == Some(&id.to_string()))
     }
 
     #[test]
     fn a_refused_thread_is_an_error_and_leaves_nothing_behind() {
         alone_after(
             |command| {
-                // Root is not bound by the limit.
-                match is_root() {
+                // Root is not bound by the limit, and others have processes already.
+                match is_user(0) {
                     true => command.uid(NOBODY).gid(NOBODY),
                     false => command,
                 }
             },
             || {
                 let before = threads().len();
-                if is_root() || !limit("nproc", before as u64 + 3) {
-                    eprintln!("skipped: it needs root or a user of its own, and prlimit");
+                if !is_user(NOBODY) || !limit("nproc", before + 3) {
+                    eprintln!("skipped: it needs root and prlimit");
                     return;
                 }
                 for workers in [4, 16] {
@@ -149,12 +151,17 @@ mod by_the_operating_system {
             eventually("it answers", || again.is_ready());
             assert_eq!(again.wait().unwrap(), Ok(()));
             assert!(system.shutdown(Duration::from_secs(1)).is_clean());
+            limit("as", "unlimited");
         });
     }
 
     #[test]
     fn a_refused_mapping_is_an_error_at_the_handler_that_would_wait() {
         alone(|| {
+            if std::env::var_os("ASAN_OPTIONS").is_some() {
+                eprintln!("skipped: the sanitizer needs mappings itself");
+                return;
+            }
             // Each stack needs two mappings, more than Linux gives a process by default.
             let builder = System::builder().workers(2).max_stacks(100_000);
             let system = builder.stack_size(1 << 16).build().unwrap();
