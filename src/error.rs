@@ -42,7 +42,8 @@ pub enum StopReason {
 pub enum WaitError {
     /// The waiting actor was killed, or its system's deadline for shutting down has passed.
     ///
-    /// It sticks: every later wait of the same handler ends with it at once.
+    /// It sticks: every later wait of the actor ends with it at once, those in `stopped` too,
+    /// unless what is waited for is there already.
     #[error("the waiting actor was killed")]
     Interrupted,
     /// No stack could be had for the worker to go on with: the system's limit is reached, or

@@ -32,7 +32,8 @@ pub struct Counts {
     pub cancelled: u64,
     /// Messages in the mailbox.
     pub queued: u64,
-    /// Messages that were refused and went back to their senders; they are not accepted ones.
+    /// Messages that a full mailbox refused, and those that were in line when it closed; they are
+    /// not accepted ones. What comes to a closed mailbox is counted by nobody.
     pub rejected: u64,
 }
 

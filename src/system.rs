@@ -306,7 +306,8 @@ impl SystemBuilder {
     }
 
     /// The address space of each stack on which handlers run, in bytes. Memory is used only as
-    /// far as a handler reaches. The default is 1 MiB; a stack that overflows hits a guard page
+    /// far as a handler reaches. The default is 1 MiB; below 64 KiB there is little room for
+    /// handlers. A stack that overflows hits a guard page
     /// and ends the process.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_bytes = bytes;
@@ -314,8 +315,9 @@ impl SystemBuilder {
     }
 
     /// How many stacks the pool may have: one for each worker, and one for each handler that
-    /// waits. Beyond it a wait is refused with [`WaitError::NoStack`]. The default is 16,384,
-    /// which needs half of the memory mappings that Linux gives a process by default.
+    /// waits; so not below the number of workers. Beyond it a wait is refused with
+    /// [`WaitError::NoStack`]. The default is 16,384, which needs half of the memory mappings
+    /// that Linux gives a process by default.
     pub fn max_stacks(mut self, stacks: usize) -> Self {
         self.max_stacks = stacks;
         self

@@ -26,7 +26,8 @@ use crate::time::{Clock, Timers, later};
 /// Steps a system by hand, on the thread that made it.
 ///
 /// A wait on that thread, for a reply say, takes steps by itself until it is over; when nothing
-/// is ready, it lets time pass until the next timer.
+/// is ready, it lets time pass until the next timer. It panics if there is none either: then it
+/// would never end. Waits for other systems block the thread as usual.
 ///
 /// # Examples
 ///

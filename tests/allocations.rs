@@ -359,7 +359,9 @@ fn a_message_of_forty_bytes_to_an_idle_actor_allocates_nothing() {
 fn a_stream_of_forty_bytes_allocates_by_the_segment_and_not_by_the_message() {
     let _alone = alone();
     let system = pool(1);
-    let player = system.spawn(Player::default());
+    // There is room for all: a sender that waits for room allocates its place in line.
+    let options = system.actor().capacity(200_000);
+    let player = options.spawn(Player::default()).unwrap();
     let stream = |count: u64| {
         (0..count).for_each(|_| player.send(Ball::of(1)).unwrap());
         player.ask(Ball::of(0)).wait_for(PATIENCE).unwrap();

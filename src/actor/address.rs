@@ -100,7 +100,8 @@ impl<A: Actor> Addr<A> {
     /// `Ok` means that the mailbox took the message, not that the actor will handle it: the
     /// actor may end first, or the policy was to drop it. Delivery is at most once. If the
     /// mailbox is full, what happens is said by [`Overflow`]; a wait parks the handler's stack
-    /// in the pool, elsewhere the thread.
+    /// in the pool, elsewhere the thread. An actor that sends to its own full mailbox under
+    /// `Block` waits until it is killed.
     ///
     /// # Errors
     ///
