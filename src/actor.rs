@@ -3,6 +3,7 @@
 mod address;
 mod ask;
 mod cell;
+mod circles;
 mod context;
 mod envelope;
 mod frame;
@@ -10,6 +11,7 @@ mod recipient;
 mod reply;
 mod room;
 mod runner;
+mod slot;
 mod spawn;
 mod timer;
 mod wait;
@@ -24,7 +26,7 @@ pub use spawn::Spawner;
 pub use timer::Timer;
 pub use weak::WeakAddr;
 
-pub(crate) use wait::wait;
+pub(crate) use wait::{FromOutside, wait};
 
 use crate::error::StopReason;
 

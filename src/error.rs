@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::sync::Mutex;
+use crate::waits::WaitPath;
 
 /// Why an actor ended.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -37,7 +38,7 @@ pub enum StopReason {
 }
 
 /// A wait inside a handler could not be begun, or was ended before its time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
     /// The waiting actor was killed, or its system's deadline for shutting down has passed.
@@ -53,42 +54,20 @@ pub enum WaitError {
     /// The thread is unwinding from a panic; a wait could keep it from ever ending.
     #[error("the waiting thread is panicking")]
     Unwinding,
-}
-
-macro_rules! message_comes_back {
-    ($error:ident { $($variant:ident),+ }) => {
-        impl<M> $error<M> {
-            /// The message that was not accepted.
-            pub fn into_inner(self) -> M {
-                match self {
-                    $(Self::$variant(message) => message),+
-                }
-            }
-
-            /// The same error without the message: small, `Send` and `Sync`.
-            pub fn without_message(&self) -> $error<()> {
-                match self {
-                    $(Self::$variant(_) => $error::$variant(())),+
-                }
-            }
-
-            fn variant(&self) -> &'static str {
-                match self {
-                    $(Self::$variant(_) => stringify!($variant)),+
-                }
-            }
-        }
-
-        impl<M> fmt::Debug for $error<M> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_tuple(self.variant()).finish_non_exhaustive()
-            }
-        }
-    };
+    /// Nobody on this path could go on, since each waits for the next; unless a deadline passes
+    /// or one of them is ended from outside.
+    ///
+    /// It is reported once for each circle of waits, to the call that would close it; the others
+    /// go on when this actor's handler does.
+    #[error("the wait would never end: {path}")]
+    WouldDeadlock {
+        /// The circle, beginning with the actor that gets this error.
+        path: WaitPath,
+    },
 }
 
 /// The message was not accepted under the mailbox's policy, or the wait for room ended.
-#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError<M> {
     /// The mailbox is at capacity and its policy rejects new messages.
@@ -109,16 +88,66 @@ pub enum SendError<M> {
     /// The sender would have to wait while its thread is unwinding from a panic.
     #[error("the sending thread is panicking and does not wait for room")]
     Unwinding(M),
+    /// Nobody on this path could go on; see [`WaitError::WouldDeadlock`].
+    #[error("the wait for room would never end: {path}")]
+    WouldDeadlock {
+        /// The message, which was not queued.
+        message: M,
+        /// The circle, beginning with the sender.
+        path: WaitPath,
+    },
 }
 
-message_comes_back!(SendError {
-    Full,
-    TimedOut,
-    Stopped,
-    Interrupted,
-    NoStack,
-    Unwinding
-});
+impl<M> SendError<M> {
+    /// The message that was not accepted.
+    pub fn into_inner(self) -> M {
+        match self {
+            Self::Full(message)
+            | Self::TimedOut(message)
+            | Self::Stopped(message)
+            | Self::Interrupted(message)
+            | Self::NoStack(message)
+            | Self::Unwinding(message)
+            | Self::WouldDeadlock { message, .. } => message,
+        }
+    }
+
+    /// The same error without the message: small, `Send` and `Sync`.
+    pub fn without_message(&self) -> SendError<()> {
+        match self {
+            Self::Full(_) => SendError::Full(()),
+            Self::TimedOut(_) => SendError::TimedOut(()),
+            Self::Stopped(_) => SendError::Stopped(()),
+            Self::Interrupted(_) => SendError::Interrupted(()),
+            Self::NoStack(_) => SendError::NoStack(()),
+            Self::Unwinding(_) => SendError::Unwinding(()),
+            Self::WouldDeadlock { path, .. } => SendError::WouldDeadlock {
+                message: (),
+                path: path.clone(),
+            },
+        }
+    }
+}
+
+impl<M> fmt::Debug for SendError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variant = match self {
+            Self::Full(_) => "Full",
+            Self::TimedOut(_) => "TimedOut",
+            Self::Stopped(_) => "Stopped",
+            Self::Interrupted(_) => "Interrupted",
+            Self::NoStack(_) => "NoStack",
+            Self::Unwinding(_) => "Unwinding",
+            Self::WouldDeadlock { path, .. } => {
+                return f
+                    .debug_struct("WouldDeadlock")
+                    .field("path", path)
+                    .finish_non_exhaustive();
+            }
+        };
+        f.debug_tuple(variant).finish_non_exhaustive()
+    }
+}
 
 impl<M> SendError<M> {
     pub(crate) fn from_wait(error: WaitError, message: M) -> Self {
@@ -126,6 +155,7 @@ impl<M> SendError<M> {
             WaitError::Interrupted => Self::Interrupted(message),
             WaitError::NoStack => Self::NoStack(message),
             WaitError::Unwinding => Self::Unwinding(message),
+            WaitError::WouldDeadlock { path } => Self::WouldDeadlock { message, path },
         }
     }
 
@@ -137,6 +167,10 @@ impl<M> SendError<M> {
             Self::Interrupted(m) => SendError::Interrupted(f(m)),
             Self::NoStack(m) => SendError::NoStack(f(m)),
             Self::Unwinding(m) => SendError::Unwinding(f(m)),
+            Self::WouldDeadlock { message, path } => SendError::WouldDeadlock {
+                message: f(message),
+                path,
+            },
         }
     }
 }
@@ -153,7 +187,32 @@ pub enum TrySendError<M> {
     Stopped(M),
 }
 
-message_comes_back!(TrySendError { Full, Stopped });
+impl<M> TrySendError<M> {
+    /// The message that was not accepted.
+    pub fn into_inner(self) -> M {
+        match self {
+            Self::Full(message) | Self::Stopped(message) => message,
+        }
+    }
+
+    /// The same error without the message: small, `Send` and `Sync`.
+    pub fn without_message(&self) -> TrySendError<()> {
+        match self {
+            Self::Full(_) => TrySendError::Full(()),
+            Self::Stopped(_) => TrySendError::Stopped(()),
+        }
+    }
+}
+
+impl<M> fmt::Debug for TrySendError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variant = match self {
+            Self::Full(_) => "Full",
+            Self::Stopped(_) => "Stopped",
+        };
+        f.debug_tuple(variant).finish_non_exhaustive()
+    }
+}
 
 /// A request that comes back because it was never queued.
 pub struct Undelivered(Mutex<Box<dyn Any + Send>>);
@@ -231,9 +290,25 @@ pub enum AskError {
     /// There was no answer in time.
     #[error("no answer in time while {0}")]
     TimedOut(Stage),
+    /// Nobody on this path could go on; see [`WaitError::WouldDeadlock`]. The request is
+    /// withdrawn.
+    #[error("the wait for the answer would never end: {path}")]
+    WouldDeadlock {
+        /// The circle, beginning with the asker.
+        path: WaitPath,
+    },
     /// The wait for the answer could not be begun or was ended; the request is withdrawn.
     #[error("the wait for the answer failed")]
-    Wait(#[from] WaitError),
+    Wait(#[source] WaitError),
+}
+
+impl From<WaitError> for AskError {
+    fn from(error: WaitError) -> Self {
+        match error {
+            WaitError::WouldDeadlock { path } => Self::WouldDeadlock { path },
+            error => Self::Wait(error),
+        }
+    }
 }
 
 /// An actor could not be started.

@@ -18,6 +18,8 @@ mod sync;
 
 mod id;
 
+mod waits;
+
 mod error;
 
 mod unwind;
@@ -53,3 +55,4 @@ pub use observe::{
     WorkerSnapshot,
 };
 pub use system::{ShutdownReport, System, SystemBuilder, Unfinished};
+pub use waits::{Awaited, Identity, Wait, WaitEdge, WaitPath};

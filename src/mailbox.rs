@@ -68,6 +68,11 @@ pub(crate) enum Progress<T> {
 }
 
 impl<T> Place<T> {
+    /// Whether the item is neither queued nor given back.
+    pub(crate) fn is_in_line(&self) -> bool {
+        matches!(*self.0.lock(), Standing::InLine(..))
+    }
+
     /// How the place stands; registers `waker` while it stands in line.
     pub(crate) fn poll(&self, waker: &Waker) -> Progress<T> {
         let mut standing = self.0.lock();

@@ -86,9 +86,15 @@ impl OwnCount {
     /// Counts one more. Only the one writer may call it: the runner of the actor.
     #[inline]
     pub(crate) fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Counts so many more. Only the one writer may call it.
+    #[inline]
+    pub(crate) fn add(&self, more: u64) {
         // ORDERING: Relaxed: nothing is published through a count. No read-modify-write is
         // needed, since the next writer follows the last through the mailbox's word.
-        self.0.store(self.0.load(Relaxed) + 1, Relaxed);
+        self.0.store(self.0.load(Relaxed) + more, Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {

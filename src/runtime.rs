@@ -16,11 +16,13 @@ use crate::observe::{ActorSnapshot, Counts, Letters, Snapshot};
 use crate::sync::{AtomicBool, Mutex, Ordering::Acquire, Ordering::Release};
 use crate::time::{Clock, Timers, thread_number};
 use crate::unwind::wake_quietly;
+use crate::waits::Wait;
 
 /// What the system can ask of anybody who lives in it.
 pub(crate) trait Resident: Send + Sync {
     fn id(&self) -> ActorId;
     fn snapshot(&self) -> ActorSnapshot;
+    fn wait(&self) -> Option<Wait>;
     fn order(self: Arc<Self>, order: Order);
 }
 
@@ -226,6 +228,17 @@ impl Runtime {
         }
         residents.sort_by_key(|resident| resident.id());
         residents
+    }
+
+    /// The waits of all residents, in order of their ids.
+    pub(crate) fn waits(&self) -> Vec<Wait> {
+        let mut waits = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            waits.extend(shard.residents().filter_map(|resident| resident.wait()));
+        }
+        waits.sort_by_key(|wait| wait.actor.id);
+        waits
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {

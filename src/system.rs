@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use crate::actor::{Actor, Addr, Spawner, wait};
+use crate::actor::{Actor, Addr, FromOutside, Spawner, wait};
 use crate::error::{BuildError, WaitError};
 use crate::executor::Executor;
 use crate::executor::pool::Pool;
@@ -13,6 +13,7 @@ use crate::executor::stacks::StackLimits;
 use crate::observe::{ActorSnapshot, ActorState, DeadLetterFeed, Snapshot};
 use crate::runtime::{Order, Runtime};
 use crate::time::{Clock, ManualClock, Timers, later};
+use crate::waits::{Awaited, Wait};
 
 /// A handle to a system of actors. Clones are handles to the same system.
 ///
@@ -85,6 +86,15 @@ impl System {
         self.runtime().snapshot()
     }
 
+    /// Who waits for whom, for what and since when: every wait of a handler or hook, in order of
+    /// the actors' ids.
+    ///
+    /// Each wait was there at some moment of the call. Threads and async tasks outside that wait
+    /// for an actor are not shown, and neither are locks.
+    pub fn waits(&self) -> Vec<Wait> {
+        self.runtime().waits()
+    }
+
     /// Subscribes to the dead letters from now on; see [`DeadLetterFeed`].
     pub fn dead_letters(&self) -> DeadLetterFeed {
         self.runtime().letters.subscribe()
@@ -130,7 +140,8 @@ impl System {
         for resident in &residents {
             resident.clone().order(order);
         }
-        let waited = wait(runtime, Some(deadline), |waker: &Waker| {
+        let all = FromOutside(Awaited::Shutdown);
+        let waited = wait(runtime, &all, Some(deadline), |waker: &Waker| {
             runtime.poll_empty(waker)
         });
         let ended_in_time = matches!(waited, Ok(Some(())));
@@ -281,7 +292,7 @@ impl SystemBuilder {
         Self {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             name: "greenroom".to_owned(),
-            clock: Clock::Machine,
+            clock: Clock::machine(),
             stack_bytes: 1 << 20,
             max_stacks: 16_384,
         }

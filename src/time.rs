@@ -3,30 +3,53 @@
 //! Nothing else in the crate reads the time. A system's clock is the machine's monotonic one,
 //! or one that a test moves by hand.
 
+mod stamp;
 mod timers;
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use stamp::Origin;
+pub(crate) use stamp::Stamp;
 pub(crate) use timers::{Action, TimerKey, Timers, thread_number};
 
 use crate::sync::{AtomicU64, Mutex, Ordering::AcqRel, Ordering::Acquire};
 
 /// What a system's time is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) enum Clock {
     /// The machine's monotonic clock.
-    #[default]
-    Machine,
+    Machine(Origin),
     /// A clock moved by hand.
     Manual(ManualClock),
 }
 
 impl Clock {
+    pub(crate) fn machine() -> Self {
+        Self::Machine(Origin::new())
+    }
+
     pub(crate) fn now(&self) -> Instant {
         match self {
-            Self::Machine => Instant::now(),
+            Self::Machine(_) => Instant::now(),
             Self::Manual(clock) => clock.now(),
+        }
+    }
+
+    /// The moment, for figures.
+    #[inline]
+    pub(crate) fn stamp(&self) -> Stamp {
+        match self {
+            Self::Machine(origin) => origin.stamp(),
+            Self::Manual(clock) => Stamp(clock.nanos()),
+        }
+    }
+
+    /// How long so many ticks of this clock's stamps are.
+    pub(crate) fn duration(&self, ticks: u64) -> Duration {
+        match self {
+            Self::Machine(origin) => origin.duration(ticks),
+            Self::Manual(_) => Duration::from_nanos(ticks),
         }
     }
 }
@@ -79,9 +102,13 @@ impl ManualClock {
 
     /// The moment at which the clock stands.
     pub fn now(&self) -> Instant {
-        // ORDERING: Acquire pairs with the Release in `set`: who sees the new time sees what
+        self.0.origin + Duration::from_nanos(self.nanos())
+    }
+
+    fn nanos(&self) -> u64 {
+        // ORDERING: Acquire pairs with the Release in `move_to`: who sees the new time sees what
         // the mover did before.
-        self.0.origin + Duration::from_nanos(self.0.passed.load(Acquire))
+        self.0.passed.load(Acquire)
     }
 
     /// Moves the clock on by `step` and fires what is due, in order of the due times.

@@ -9,21 +9,23 @@ use std::hash::{Hash, Hasher};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::ask::{Answer, InLine, Reply};
-use super::cell::{Cell, DRAIN, KILL, Refusal, STOP, stage};
+use super::ask::{Answer, Asked, InLine, Reply, Request};
+use super::cell::{Cell, DRAIN, KILL, Refusal, STOP, Target, stage};
 use super::envelope::Envelope;
 use super::recipient::{Asker, Recipient};
 use super::reply::ReplyCell;
-use super::room::{Coming, SendFuture, expire, message_back};
-use super::wait::wait;
+use super::room::{RoomAwaited, SendFuture, expire, message_back};
+use super::wait::{Goal, wait};
 use super::{Actor, DeferredHandler, ReplyOf, WeakAddr};
 use crate::error::{AskError, SendError, StopReason, TrySendError, Undelivered, WaitError};
 use crate::id::ActorId;
-use crate::mailbox::Overflow;
+use crate::mailbox::{Overflow, Progress};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::time::later;
+use crate::waits::Awaited;
 
 /// The address of an actor: by it one sends and asks, from any thread or task.
 ///
@@ -100,15 +102,15 @@ impl<A: Actor> Addr<A> {
     /// `Ok` means that the mailbox took the message, not that the actor will handle it: the
     /// actor may end first, or the policy was to drop it. Delivery is at most once. If the
     /// mailbox is full, what happens is said by [`Overflow`]; a wait parks the handler's stack
-    /// in the pool, elsewhere the thread. An actor that sends to its own full mailbox under
-    /// `Block` waits until it is killed.
+    /// in the pool, elsewhere the thread.
     ///
     /// # Errors
     ///
     /// [`SendError::Full`] under `Reject`; [`SendError::TimedOut`] under `BlockFor`;
-    /// [`SendError::Stopped`] once the actor has begun to stop; [`SendError::Interrupted`],
-    /// [`NoStack`](SendError::NoStack) and [`Unwinding`](SendError::Unwinding) if the sender
-    /// cannot wait. All give the message back.
+    /// [`SendError::Stopped`] once the actor has begun to stop;
+    /// [`SendError::WouldDeadlock`] if a handler would wait for room at an actor that waits for
+    /// it, its own for instance; [`SendError::Interrupted`], [`NoStack`](SendError::NoStack) and
+    /// [`Unwinding`](SendError::Unwinding) if the sender cannot wait. All give the message back.
     #[inline]
     pub fn send<M>(&self, message: M) -> Result<(), SendError<M>>
     where
@@ -151,19 +153,31 @@ impl<A: Actor> Addr<A> {
         deadline: Option<Instant>,
     ) -> Result<(), SendError<Envelope>> {
         let cell = self.cell();
-        let mut coming = Coming::new(envelope);
-        let waited = wait(&cell.core().runtime, deadline, |waker| {
-            coming.poll(&cell, waker)
+        let core = cell.core();
+        let message_type = envelope.vtable().message_type;
+        // Who waits for the place comes to it in a moment; until then it has the waker of nobody.
+        let place = match cell.push_or_stand(envelope, Some(Waker::noop())) {
+            Ok(None) => return Ok(()),
+            Ok(Some(place)) => place,
+            Err(envelope) => return Err(SendError::Stopped(envelope)),
+        };
+        let room = RoomAwaited::new(place, Arc::clone(&cell) as _, message_type);
+        let waited = wait(&core.runtime, &room, deadline, |waker| {
+            match room.place().poll(waker) {
+                Progress::Waiting => Poll::Pending,
+                Progress::Granted => Poll::Ready(Ok(())),
+                Progress::Closed(envelope) => Poll::Ready(Err(envelope)),
+            }
         });
         let error = match waited {
             Ok(Some(outcome)) => return outcome.map_err(SendError::Stopped),
             Ok(None) => None,
             Err(error) => Some(error),
         };
-        let Some(envelope) = coming.withdraw(&cell) else {
+        let Some(envelope) = core.mailbox.withdraw(room.place()) else {
             return Ok(());
         };
-        cell.core().count_rejected();
+        core.count_rejected();
         Err(match error {
             None => SendError::TimedOut(envelope),
             Some(error) => SendError::from_wait(error, envelope),
@@ -260,7 +274,7 @@ impl<A: Actor> Addr<A> {
         let asked = answer.clone();
         let cell = self.cell();
         match cell.push(|| Envelope::new::<A, M>(message, Some(asked))) {
-            Ok(()) => Reply::pending(answer, Arc::clone(&cell) as _, None),
+            Ok(()) => Reply::pending(asked_of::<A, M>(&cell, answer), None),
             Err(refusal) => self.ask_refused::<M>(refusal, answer),
         }
     }
@@ -298,7 +312,7 @@ impl<A: Actor> Addr<A> {
                             };
                             InLine { place, expiry }
                         });
-                        Reply::pending(answer, Arc::clone(&cell) as _, in_line)
+                        Reply::pending(asked_of::<A, M>(&cell, answer), in_line)
                     }
                     Err(envelope) => {
                         drop(envelope);
@@ -355,7 +369,8 @@ impl<A: Actor> Addr<A> {
     ///
     /// # Errors
     ///
-    /// If the wait cannot be begun or is ended.
+    /// If the wait cannot be begun or is ended; [`WaitError::WouldDeadlock`] if a handler waits
+    /// for the end of an actor that waits for it, or for its own.
     pub fn join(&self) -> Result<StopReason, WaitError> {
         let ended = self.wait_for_end(None)?;
         Ok(ended.expect("a wait without deadline ends with an outcome"))
@@ -377,7 +392,8 @@ impl<A: Actor> Addr<A> {
         let cell = self.cell();
         let core = cell.core();
         let mut joiner = None;
-        let ended = wait(&core.runtime, deadline, |waker| {
+        let end = End(Arc::clone(&cell) as _);
+        let ended = wait(&core.runtime, &end, deadline, |waker| {
             core.poll_ended(&mut joiner, waker)
         });
         if !matches!(ended, Ok(Some(_))) {
@@ -460,6 +476,38 @@ impl<A: Actor> Hash for Addr<A> {
 impl<A: Actor> fmt::Debug for Addr<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         debug_address("Addr", self.id(), self.name(), f)
+    }
+}
+
+/// The end of an actor, as the goal of a wait.
+struct End(Arc<dyn Target>);
+
+impl Goal for End {
+    fn blockers(&self, visit: &mut dyn FnMut(&Arc<dyn Target>)) -> bool {
+        let lives = self.0.core().stage() != stage::ENDED;
+        if lives {
+            visit(&self.0);
+        }
+        lives
+    }
+
+    fn awaited(&self) -> Awaited {
+        Awaited::End {
+            of: self.0.identity(),
+        }
+    }
+}
+
+/// A request of this type that is under way to the actor.
+fn asked_of<A, M>(cell: &Arc<Cell<A>>, answer: Answer<ReplyOf<A, M>>) -> Asked<ReplyOf<A, M>>
+where
+    A: DeferredHandler<M>,
+    M: Send + 'static,
+{
+    Asked {
+        cell: answer,
+        target: cell.clone(),
+        request: const { &Request::of::<A, M>() },
     }
 }
 

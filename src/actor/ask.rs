@@ -4,6 +4,7 @@
     reason = "keeps the reply cell's contract: one asker, one answer"
 )]
 
+use std::any::type_name;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -15,13 +16,14 @@ use super::cell::Target;
 use super::envelope::Envelope;
 use super::frame::{Debt, DroppedHere, Failure, Frame};
 use super::reply::ReplyCell;
-use super::wait::wait;
+use super::wait::{Goal, wait};
 use super::{Addr, DeferredHandler};
 use crate::error::{AskError, WaitError};
 use crate::mailbox::Place;
 use crate::sync::Mutex;
 use crate::time::{TimerKey, later};
 use crate::unwind::run_quietly;
+use crate::waits::Awaited;
 
 /// How a request ends.
 pub(super) type Outcome<R> = Result<R, AskError>;
@@ -54,8 +56,7 @@ pub struct Reply<R> {
 
 enum State<R> {
     Pending {
-        cell: Answer<R>,
-        target: Arc<dyn Target>,
+        asked: Asked<R>,
         /// The request's place in line, if the mailbox was full.
         in_line: Option<InLine>,
     },
@@ -64,18 +65,85 @@ enum State<R> {
     Taken,
 }
 
-impl<R: Send + 'static> Reply<R> {
-    pub(super) fn pending(
-        cell: Answer<R>,
-        target: Arc<dyn Target>,
-        in_line: Option<InLine>,
-    ) -> Self {
+/// What is known of requests by their type.
+pub(super) struct Request {
+    message_type: fn() -> &'static str,
+    /// Whether the answer may come after the handler has returned.
+    deferred: bool,
+}
+
+impl Request {
+    pub(super) const fn of<A: DeferredHandler<M>, M: Send + 'static>() -> Self {
         Self {
-            state: State::Pending {
-                cell,
-                target,
-                in_line,
-            },
+            message_type: type_name::<M>,
+            deferred: A::DEFERRED,
+        }
+    }
+}
+
+/// A request that is under way. As the goal of a wait it is an edge to the asked actor; see
+/// [`circles`](super::circles).
+pub(super) struct Asked<R> {
+    pub(super) cell: Answer<R>,
+    pub(super) target: Arc<dyn Target>,
+    pub(super) request: &'static Request,
+}
+
+impl<R> Clone for Asked<R> {
+    fn clone(&self) -> Self {
+        Self {
+            cell: self.cell.clone(),
+            target: self.target.clone(),
+            request: self.request,
+        }
+    }
+}
+
+impl<R: Send> Goal for Asked<R> {
+    fn blockers(&self, visit: &mut dyn FnMut(&Arc<dyn Target>)) -> bool {
+        let free = self.cell.is_done() || (self.request.deferred && self.cell.has_begun());
+        if !free {
+            visit(&self.target);
+        }
+        !free
+    }
+
+    fn awaited(&self) -> Awaited {
+        let request_type = (self.request.message_type)();
+        let asked = self.target.identity();
+        if !self.request.deferred {
+            let from = asked;
+            Awaited::Reply { from, request_type }
+        } else if self.cell.has_begun() {
+            let from = asked;
+            Awaited::Deferred { from, request_type }
+        } else {
+            let at = asked;
+            Awaited::Queued { at, request_type }
+        }
+    }
+}
+
+/// Several requests, of which the first answer is awaited.
+struct AskedSeveral<R>(Vec<Asked<R>>);
+
+impl<R: Send> Goal for AskedSeveral<R> {
+    fn blockers(&self, visit: &mut dyn FnMut(&Arc<dyn Target>)) -> bool {
+        self.0.iter().all(|asked| asked.blockers(visit))
+    }
+
+    fn awaited(&self) -> Awaited {
+        let identities = self.0.iter().map(|asked| asked.target.identity());
+        Awaited::AnyReply {
+            from: identities.collect(),
+        }
+    }
+}
+
+impl<R: Send + 'static> Reply<R> {
+    pub(super) fn pending(asked: Asked<R>, in_line: Option<InLine>) -> Self {
+        Self {
+            state: State::Pending { asked, in_line },
         }
     }
 
@@ -95,9 +163,8 @@ impl<R: Send + 'static> Reply<R> {
     /// Any [`AskError`] but `TimedOut`. It returns at once when the actor ends, panics, or
     /// drops the [`ReplyTo`].
     ///
-    /// # Not promised
-    ///
-    /// Actors that wait for each other in a circle wait forever.
+    /// In a handler, [`AskError::WouldDeadlock`] if the asked actor waits, directly or through
+    /// others, for this one.
     pub fn wait(self) -> Result<R, AskError> {
         self.wait_until(None)
     }
@@ -110,19 +177,19 @@ impl<R: Send + 'static> Reply<R> {
     /// was still queued (it will never run) or had begun (its effects may still come).
     pub fn wait_for(self, limit: Duration) -> Result<R, AskError> {
         let deadline = match &self.state {
-            State::Pending { target, .. } => later(target.runtime().now(), limit),
+            State::Pending { asked, .. } => later(asked.target.runtime().now(), limit),
             State::Known(_) | State::Taken => return self.wait_until(None),
         };
         self.wait_until(Some(deadline))
     }
 
     fn wait_until(mut self, deadline: Option<Instant>) -> Result<R, AskError> {
-        let State::Pending { cell, target, .. } = &self.state else {
+        let State::Pending { asked, .. } = &self.state else {
             return self.take_known();
         };
-        let waited = wait(target.runtime(), deadline, |waker| {
+        let waited = wait(asked.target.runtime(), asked, deadline, |waker| {
             // SAFETY: we are the only asker, and the wait ends when the outcome is there.
-            unsafe { cell.poll(waker) }
+            unsafe { asked.cell.poll(waker) }
         });
         match waited {
             Ok(Some(outcome)) => {
@@ -130,16 +197,16 @@ impl<R: Send + 'static> Reply<R> {
                 outcome
             }
             Ok(None) => self.give_up(AskError::TimedOut),
-            Err(error) => self.give_up(|_| AskError::Wait(error)),
+            Err(error) => self.give_up(|_| error.into()),
         }
     }
 
     /// Withdraws the request; if the answer came first after all, that is the outcome.
     fn give_up(&mut self, error: impl FnOnce(crate::error::Stage) -> AskError) -> Outcome<R> {
-        let State::Pending { cell, .. } = &self.state else {
+        let State::Pending { asked, .. } = &self.state else {
             unreachable!("only a pending reply is waited for")
         };
-        match cell.withdraw() {
+        match asked.cell.withdraw() {
             Some(stage) => Err(error(stage)),
             None => match self.poll_outcome(Waker::noop()) {
                 Poll::Ready(outcome) => outcome,
@@ -157,11 +224,11 @@ impl<R: Send + 'static> Reply<R> {
     }
 
     fn poll_outcome(&mut self, waker: &Waker) -> Poll<Outcome<R>> {
-        let State::Pending { cell, .. } = &self.state else {
+        let State::Pending { asked, .. } = &self.state else {
             return Poll::Ready(self.take_known());
         };
         // SAFETY: we are the only asker, and the state below keeps us from polling again.
-        let polled = unsafe { cell.poll(waker) };
+        let polled = unsafe { asked.cell.poll(waker) };
         if polled.is_ready() {
             self.finish();
         }
@@ -171,7 +238,7 @@ impl<R: Send + 'static> Reply<R> {
     /// Whether the outcome is there, so that a wait returns at once.
     pub fn is_ready(&self) -> bool {
         match &self.state {
-            State::Pending { cell, .. } => cell.is_done(),
+            State::Pending { asked, .. } => asked.cell.is_done(),
             State::Known(_) | State::Taken => true,
         }
     }
@@ -245,11 +312,10 @@ impl<R> Reply<R> {
     /// Takes the request out of the line, if it stands there, and forgets the end of its
     /// patience.
     fn leave_line(&mut self) {
-        if let State::Pending {
-            target, in_line, ..
-        } = &mut self.state
+        if let State::Pending { asked, in_line } = &mut self.state
             && let Some(InLine { place, expiry }) = in_line.take()
         {
+            let target = &asked.target;
             if let Some(expiry) = expiry {
                 target.runtime().timers.cancel(expiry);
             }
@@ -260,8 +326,8 @@ impl<R> Reply<R> {
 
 impl<R> Drop for Reply<R> {
     fn drop(&mut self) {
-        if let State::Pending { cell, .. } = &self.state {
-            cell.withdraw();
+        if let State::Pending { asked, .. } = &self.state {
+            asked.cell.withdraw();
             self.leave_line();
         }
     }
@@ -272,7 +338,7 @@ impl<R> Unpin for Reply<R> {}
 impl<R> fmt::Debug for Reply<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::Pending { cell, .. } if !cell.is_done() => "pending",
+            State::Pending { asked, .. } if !asked.cell.is_done() => "pending",
             State::Pending { .. } | State::Known(_) => "ready",
             State::Taken => "taken",
         };
@@ -307,14 +373,15 @@ pub fn wait_any<R: Send + 'static>(
         let outcome = replies.remove(index).wait();
         return Ok(Some((index, outcome)));
     }
-    let target = replies.iter().find_map(|reply| match &reply.state {
-        State::Pending { target, .. } => Some(target.clone()),
+    let pending = replies.iter().filter_map(|reply| match &reply.state {
+        State::Pending { asked, .. } => Some(asked.clone()),
         State::Known(_) | State::Taken => None,
     });
-    let Some(target) = target else {
+    let several = AskedSeveral(pending.collect());
+    let Some(asked) = several.0.first() else {
         return Ok(None);
     };
-    let first = wait(target.runtime(), None, |waker| {
+    let first = wait(asked.target.runtime(), &several, None, |waker| {
         let mut polled = replies.iter_mut().enumerate().map(|(index, reply)| {
             let polled = reply.poll_outcome(waker);
             polled.map(|outcome| (index, outcome))

@@ -28,7 +28,8 @@ use tracing::Span;
 use super::Actor;
 use super::envelope::{Envelope, Vtable};
 use super::frame::Failure;
-use super::wait::WaitSlot;
+use super::slot::WaitSlot;
+use super::wait::Record;
 use crate::error::StopReason;
 use crate::executor::thread::OwnThread;
 use crate::executor::{Runnable, Task, Turn};
@@ -45,6 +46,7 @@ use crate::sync::{
 };
 use crate::time::TimerKey;
 use crate::unwind::wake_quietly;
+use crate::waits::{Identity, Wait};
 
 /// Orders to an actor; several may stand.
 pub(super) const START: u8 = 1;
@@ -100,10 +102,12 @@ pub(crate) struct Core {
     pub(super) stage: AtomicU8,
     /// The table of the message in hand, or null.
     pub(super) in_hand: AtomicPtr<Vtable>,
-    pub(super) wait_slot: WaitSlot,
+    pub(super) wait_slot: WaitSlot<Record<'static>>,
     pub(super) taken: OwnCount,
     pub(super) handled: OwnCount,
     pub(super) cancelled: OwnCount,
+    /// Ticks of the clock's stamps that its handlers have waited.
+    pub(super) waited: OwnCount,
     pub(super) dropped: SharedCount,
     pub(super) rejected: SharedCount,
     pub(super) settings: Option<Box<Settings>>,
@@ -132,6 +136,7 @@ impl Core {
             taken: OwnCount::new(),
             handled: OwnCount::new(),
             cancelled: OwnCount::new(),
+            waited: OwnCount::new(),
             dropped: SharedCount::new(),
             rejected: SharedCount::new(),
             settings,
@@ -144,6 +149,14 @@ impl Core {
 
     pub(super) fn name(&self) -> Option<&Arc<str>> {
         self.settings.as_ref()?.name.as_ref()
+    }
+
+    pub(super) fn identity(&self, actor_type: &'static str) -> Identity {
+        Identity {
+            id: self.id,
+            name: self.name().cloned(),
+            actor_type,
+        }
     }
 
     pub(super) fn overflow(&self) -> Overflow {
@@ -301,9 +314,15 @@ impl Core {
     }
 }
 
-/// What an outstanding request or timer knows of its actor.
+/// What is known of an actor whose type is not known.
 pub(crate) trait Target: Send + Sync {
-    fn runtime(&self) -> &Runtime;
+    fn core(&self) -> &Core;
+
+    fn identity(&self) -> Identity;
+
+    fn runtime(&self) -> &Runtime {
+        &self.core().runtime
+    }
 
     /// Takes a request out of the line, if it still stands there.
     fn withdraw(&self, place: &Place<Envelope>);
@@ -400,7 +419,7 @@ impl<A: Actor> Cell<A> {
         self.core.close(first, &mut wakes);
         wakes.into_iter().for_each(wake_quietly);
         if order & KILL != 0 {
-            self.core.wait_slot.call();
+            self.core.wait_slot.call(Record::wake);
         }
         self.signal();
     }
@@ -503,8 +522,12 @@ pub(super) enum Refusal {
 }
 
 impl<A: Actor> Target for Cell<A> {
-    fn runtime(&self) -> &Runtime {
-        &self.core.runtime
+    fn core(&self) -> &Core {
+        &self.core
+    }
+
+    fn identity(&self) -> Identity {
+        self.core.identity(type_name::<A>())
     }
 
     fn withdraw(&self, place: &Place<Envelope>) {
@@ -546,8 +569,21 @@ impl<A: Actor> Resident for Cell<A> {
             state,
             capacity: core.mailbox.queue().capacity(),
             waiting_senders: core.mailbox.line_len(),
+            waited: core.runtime.clock.duration(core.waited.get()),
             counts: core.counts(),
         }
+    }
+
+    fn wait(&self) -> Option<Wait> {
+        let core = &self.core;
+        let clock = &core.runtime.clock;
+        core.wait_slot.look(|record| Wait {
+            actor: self.identity(),
+            message_type: core.message_in_hand(),
+            awaited: record.goal.awaited(),
+            waited: clock.duration(clock.stamp().ticks_since(record.begun)),
+            deadline: record.deadline,
+        })
     }
 
     fn order(self: Arc<Self>, order: Order) {

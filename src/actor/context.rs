@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use super::cell::{Cell, STOP};
 use super::spawn::Spawner;
 use super::timer::{self, Timer};
-use super::wait::wait;
+use super::wait::{FromOutside, wait};
 use super::{Actor, Addr, DeferredHandler};
 use crate::error::{StopReason, WaitError};
 use crate::id::ActorId;
 use crate::time::later;
+use crate::waits::Awaited;
 
 /// What a hook or handler can ask for; lent to it for the duration of the call.
 pub struct Context<A: Actor> {
@@ -96,7 +97,8 @@ impl<A: Actor> Context<A> {
     pub fn sleep(&mut self, duration: Duration) -> Result<(), WaitError> {
         let runtime = &self.cell.core().runtime;
         let due = later(runtime.now(), duration);
-        wait(runtime, Some(due), |_| Poll::<()>::Pending).map(|_| ())
+        let goal = FromOutside(Awaited::Time);
+        wait(runtime, &goal, Some(due), |_| Poll::<()>::Pending).map(|_| ())
     }
 
     /// Sends `message` to this actor after `delay`, unless it has ended by then.

@@ -19,6 +19,7 @@ use crate::error::{AskError, StopReason};
 use crate::executor::park::{context, set_context};
 use crate::mailbox::Wakes;
 use crate::unwind::wake_quietly;
+use crate::waits::Identity;
 
 /// How long wake-ups are owed at most while handlers run one after another.
 const BETWEEN_PAYMENTS: Duration = Duration::from_micros(50);
@@ -64,6 +65,7 @@ impl Failure {
 /// allocated when it is first needed.
 pub(super) struct Frame {
     core: *const Core,
+    actor_type: fn() -> &'static str,
     before: Cell<*const ()>,
     extra: RefCell<Option<Box<Extra>>>,
 }
@@ -84,9 +86,10 @@ struct Extra {
 
 impl Frame {
     #[inline]
-    pub(super) fn new(core: &Core) -> Self {
+    pub(super) fn new(core: &Core, actor_type: fn() -> &'static str) -> Self {
         Self {
             core,
+            actor_type,
             before: Cell::new(ptr::null()),
             extra: RefCell::new(None),
         }
@@ -126,13 +129,17 @@ impl Frame {
         unsafe { &*self.core }
     }
 
+    pub(super) fn identity(&self) -> Identity {
+        self.core().identity((self.actor_type)())
+    }
+
     /// What has to be done before a handler parks: room is given back, those who stand in line
     /// move on, wake-ups are paid, spans are left.
     pub(super) fn before_wait(&self) {
         let core = self.core();
         // SAFETY: a frame lies below a handler or hook, so its actor is being run, by us.
-        unsafe { core.mailbox.queue().give_back() };
-        if core.mailbox.has_line() {
+        let has_line = unsafe { core.mailbox.queue().give_back() };
+        if has_line {
             self.grant();
         }
         self.pay_wakes();

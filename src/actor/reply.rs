@@ -127,6 +127,12 @@ impl<T> ReplyCell<T> {
         Poll::Ready(outcome.expect("an outcome is taken once"))
     }
 
+    /// Whether a handler has taken the request in hand.
+    pub(crate) fn has_begun(&self) -> bool {
+        // ORDERING: Acquire pairs with the answerer's change.
+        self.state.load(Acquire) & BEGUN != 0
+    }
+
     /// Whether the outcome is there.
     pub(crate) fn is_done(&self) -> bool {
         // ORDERING: Acquire pairs with the answerer's Release.

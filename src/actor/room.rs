@@ -11,12 +11,56 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Instant;
 
-use super::cell::{Cell, Refusal};
+use super::cell::{Cell, Refusal, Target};
 use super::envelope::Envelope;
+use super::wait::Goal;
 use super::{Actor, Addr, DeferredHandler};
 use crate::error::{AskError, SendError, Undelivered};
 use crate::mailbox::{Overflow, Place, Progress};
 use crate::time::{Action, TimerKey, later};
+use crate::waits::Awaited;
+
+/// A place in line, as the goal of a wait.
+pub(super) struct RoomAwaited {
+    place: Arc<Place<Envelope>>,
+    target: Arc<dyn Target>,
+    message_type: fn() -> &'static str,
+}
+
+impl RoomAwaited {
+    pub(super) fn new(
+        place: Arc<Place<Envelope>>,
+        target: Arc<dyn Target>,
+        message_type: fn() -> &'static str,
+    ) -> Self {
+        Self {
+            place,
+            target,
+            message_type,
+        }
+    }
+
+    pub(super) fn place(&self) -> &Place<Envelope> {
+        &self.place
+    }
+}
+
+impl Goal for RoomAwaited {
+    fn blockers(&self, visit: &mut dyn FnMut(&Arc<dyn Target>)) -> bool {
+        let waits = self.place.is_in_line();
+        if waits {
+            visit(&self.target);
+        }
+        waits
+    }
+
+    fn awaited(&self) -> Awaited {
+        Awaited::Room {
+            at: self.target.identity(),
+            message_type: (self.message_type)(),
+        }
+    }
+}
 
 /// An envelope on its way into a full mailbox.
 pub(super) struct Coming {

@@ -44,7 +44,7 @@ pub(super) fn run<A: Actor>(cell: Arc<Cell<A>>, turn: &Turn<'_>) -> Option<Arc<C
         return None;
     }
     let mut context = Context::new(cell);
-    let frame = Frame::new(context.cell().core());
+    let frame = Frame::new(context.cell().core(), type_name::<A>);
     let entered = frame.enter();
     let again = Runner {
         context: &mut context,

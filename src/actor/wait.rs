@@ -1,132 +1,112 @@
-//! Waits that know whose handler waits: they end when it is killed, and at a deadline.
-#![expect(
-    unsafe_code,
-    reason = "a killer reaches the waiter's waker through a raw pointer"
-)]
+//! Waits that know whose handler waits, and for what: they end when it is killed, and at a
+//! deadline, and are refused if they would close a circle.
+#![expect(unsafe_code, reason = "shows a record on its stack to others")]
 
-use std::ptr;
+use std::cell::{Cell, OnceCell};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
+use super::cell::Target;
+use super::circles;
 use super::frame::Frame;
 use crate::error::WaitError;
 use crate::executor::block;
 use crate::runtime::Runtime;
-use crate::sync::{
-    AtomicPtr, Fault,
-    Ordering::{AcqRel, Acquire, Release},
-    planted, relax, unless,
-};
-use crate::time::{Action, TimerKey};
+use crate::time::{Action, Stamp, TimerKey};
+use crate::waits::Awaited;
 
-/// Where a handler that waits leaves its waker for those who may end the wait.
+/// What a wait is for, as others see it while it lasts.
 ///
-/// | value | set by | meaning |
-/// |---|---|---|
-/// | null | the waiter | nobody waits |
-/// | a waker | the waiter, before it looks for the order to end | it waits |
-/// | either, with the low bit | a caller | the waker is being called: the waiter must not go on |
-///
-/// The waiter swaps its waker in and then looks for the order; a caller has given the order
-/// before it sets the bit. Both are read-modify-writes of one word: if the waiter's is first,
-/// the caller finds the waker; if the caller's is first, the waiter's swap reads it, and sees
-/// the order.
-pub(crate) struct WaitSlot(AtomicPtr<Waker>);
+/// It is read by other threads while the waiter is kept from going on, so it answers at once and
+/// takes no lock that is held for long.
+pub(crate) trait Goal: Sync {
+    /// Visits those of whom one has to go on before this wait can end; `false` if it may end
+    /// without them: what it waits for is there, or nobody knows who brings it.
+    ///
+    /// Who is visited does not change while the wait lasts.
+    fn blockers(&self, visit: &mut dyn FnMut(&Arc<dyn Target>)) -> bool;
 
-impl WaitSlot {
-    pub(crate) fn new() -> Self {
-        Self(AtomicPtr::new(ptr::null_mut()))
+    /// What is awaited, in words.
+    fn awaited(&self) -> Awaited;
+}
+
+/// What is awaited is not known to come from an actor.
+pub(crate) struct FromOutside(pub(crate) Awaited);
+
+impl Goal for FromOutside {
+    fn blockers(&self, _: &mut dyn FnMut(&Arc<dyn Target>)) -> bool {
+        false
     }
 
-    /// The waiter shows its waker until [`leave`](Self::leave).
-    pub(crate) fn enter(&self, waker: &Waker) {
-        self.exchange(ptr::from_ref(waker).cast_mut());
+    fn awaited(&self) -> Awaited {
+        self.0.clone()
     }
+}
 
-    /// The waiter takes its waker away; nobody uses it afterwards.
-    pub(crate) fn leave(&self) {
-        self.exchange(ptr::null_mut());
-    }
+/// A wait as others see it while it lasts. It lies on the waiter's stack.
+pub(super) struct Record<'a> {
+    pub(super) goal: &'a dyn Goal,
+    /// Of whoever waits here.
+    waker: NonNull<Waker>,
+    /// Tells the waits of an actor apart.
+    pub(super) number: u64,
+    pub(super) begun: Stamp,
+    pub(super) deadline: Option<Instant>,
+}
 
-    fn exchange(&self, new: *mut Waker) {
-        let mut round = 0;
-        // ORDERING: Acquire, for the order of a caller that came before; see above.
-        let mut old = self.0.load(Acquire);
-        loop {
-            if old.addr() & 1 == 0 {
-                // ORDERING: Release publishes the waker; Acquire as above.
-                let order = if planted(Fault::OrderNotAcquired) {
-                    Release
-                } else {
-                    AcqRel
-                };
-                match self.0.compare_exchange_weak(old, new, order, Acquire) {
-                    Ok(_) => return,
-                    Err(now) => old = now,
-                }
-            } else {
-                // A caller is between two instructions.
-                relax(&mut round);
-                old = self.0.load(Acquire);
-            }
-        }
-    }
+// SAFETY: the goal is `Sync`, and the waker, which is too, outlives the record.
+unsafe impl Sync for Record<'_> {}
 
-    /// Wakes the waiter, if there is one.
-    pub(crate) fn call(&self) {
-        let mut round = 0;
-        // ORDERING: Acquire pairs with the Release in `enter`.
-        let mut waker = self.0.load(Acquire);
-        loop {
-            if waker.addr() & 1 != 0 {
-                if planted(Fault::WaiterNotCalled) {
-                    return;
-                }
-                relax(&mut round);
-                waker = self.0.load(Acquire);
-                continue;
-            }
-            let marked = waker.map_addr(|address| address | 1);
-            // ORDERING: Release hands our order to a waiter that comes after.
-            match self.0.compare_exchange_weak(waker, marked, AcqRel, Acquire) {
-                Ok(_) => break,
-                Err(now) => waker = now,
-            }
-        }
-        // SAFETY: the waiter does not take its waker away while the bit is set.
-        if let Some(waker) = unsafe { waker.as_ref() } {
-            waker.wake_by_ref();
-        }
-        // ORDERING: Release: our use of the waker is over before the waiter goes on.
-        self.0.store(waker, unless(Fault::CallUnpublished, Release));
+impl Record<'_> {
+    /// Ends the wait, or has it look again.
+    pub(super) fn wake(&self) {
+        // SAFETY: the waker stays where it is until the waiter has taken its record away, which
+        // it does not while somebody reads.
+        unsafe { self.waker.as_ref() }.wake_by_ref();
     }
+}
 
-    pub(crate) fn is_occupied(&self) -> bool {
-        // ORDERING: Acquire is not needed for a figure, and does no harm.
-        self.0.load(Acquire).addr() & !1 != 0
+/// A number that no other wait has.
+fn next_number() -> u64 {
+    thread_local! {
+        static NUMBER: Cell<u64> = Cell::new((crate::time::thread_number() as u64) << 40);
     }
+    NUMBER
+        .try_with(|number| {
+            number.set(number.get() + 1);
+            number.get()
+        })
+        .unwrap_or(0)
 }
 
 /// Waits until `poll` has an outcome, or until `deadline`: then `None`.
 ///
-/// In a handler, the wait also ends when its actor is killed.
+/// In a handler, the wait also ends when its actor is killed, and is refused if nobody in a
+/// circle of waits could go on.
 pub(crate) fn wait<T>(
     runtime: &Runtime,
+    goal: &dyn Goal,
     deadline: Option<Instant>,
     mut poll: impl FnMut(&Waker) -> Poll<T>,
 ) -> Result<Option<T>, WaitError> {
+    let record = OnceCell::new();
     let mut waiting = Waiting {
         runtime,
+        goal,
+        deadline,
         frame: Frame::current(),
-        entered: false,
+        record: &record,
+        before: None,
         timer: None,
     };
     block(&runtime.executor, |waker| {
         if let Poll::Ready(outcome) = poll(waker) {
             return Poll::Ready(Ok(Some(outcome)));
         }
-        if waiting.is_killed(waker) {
-            return Poll::Ready(Err(WaitError::Interrupted));
+        if let Err(error) = waiting.begin(waker) {
+            return Poll::Ready(Err(error));
         }
         if let Some(due) = deadline {
             if runtime.now() >= due {
@@ -141,24 +121,64 @@ pub(crate) fn wait<T>(
 /// What has to be undone when a wait is over, however it ends.
 struct Waiting<'a> {
     runtime: &'a Runtime,
+    goal: &'a dyn Goal,
+    deadline: Option<Instant>,
+    /// Of the handler that waits, if it is one.
     frame: Option<&'a Frame>,
-    /// Whether the waker is shown to those who may end the wait.
-    entered: bool,
+    /// Where the record lies that is shown to others.
+    record: &'a OnceCell<Record<'a>>,
+    /// What was shown before: a wait inside of a future that is waited for is inside another.
+    before: Option<*const Record<'static>>,
     timer: Option<TimerKey>,
 }
 
-impl Waiting<'_> {
-    /// Whether the handler that waits, if it is one, is to end; shows its waker first.
-    fn is_killed(&mut self, waker: &Waker) -> bool {
+impl<'a> Waiting<'a> {
+    /// Does what has to be done before a handler parks; an error if it must not.
+    #[inline]
+    fn begin(&mut self, waker: &Waker) -> Result<(), WaitError> {
         let Some(frame) = self.frame else {
-            return false;
+            return Ok(());
         };
-        if !self.entered {
+        let first = self.before.is_none();
+        if first {
             frame.before_wait();
-            frame.core().wait_slot.enter(waker);
-            self.entered = true;
+            self.show(frame, waker);
         }
-        frame.core().is_killed()
+        if frame.core().is_killed() {
+            return Err(WaitError::Interrupted);
+        }
+        if first {
+            circles::refuse(frame, self.goal, || self.hide(frame))?;
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, frame: &Frame, waker: &Waker) {
+        let record = self.record.get_or_init(|| Record {
+            goal: self.goal,
+            waker: NonNull::from(waker),
+            number: next_number(),
+            begun: self.runtime.clock.stamp(),
+            deadline: self.deadline,
+        });
+        let record = ptr::from_ref(record).cast::<Record<'static>>();
+        // SAFETY: the waiter is the handler that runs, and that is us. The record is not touched
+        // until it is hidden, which this value's `Drop` does at the latest.
+        self.before = Some(unsafe { frame.core().wait_slot.show(record) });
+    }
+
+    fn hide(&mut self, frame: &Frame) {
+        let Some(before) = self.before.take() else {
+            return;
+        };
+        let core = frame.core();
+        // SAFETY: as above. What was shown before is a record of an outer wait, which lasts.
+        unsafe { core.wait_slot.show(before) };
+        if let Some(record) = self.record.get().filter(|_| before.is_null()) {
+            let ticks = self.runtime.clock.stamp().ticks_since(record.begun);
+            core.waited.add(ticks);
+        }
+        frame.after_wait();
     }
 
     fn set_timer(&mut self, due: Instant, waker: &Waker) {
@@ -170,18 +190,11 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let Some(frame) = self.frame
-            && self.entered
-        {
-            frame.core().wait_slot.leave();
-            frame.after_wait();
+        if let Some(frame) = self.frame {
+            self.hide(frame);
         }
         if let Some(timer) = self.timer {
             self.runtime.timers.cancel(timer);
         }
     }
 }
-
-#[cfg(all(test, loom))]
-#[path = "wait_models.rs"]
-mod loom_models;

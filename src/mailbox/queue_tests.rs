@@ -204,8 +204,10 @@ impl Pair {
             Step::Take(_) | Step::GiveBack | Step::Release | Step::Requeue
                 if !self.model.running => {}
             Step::Take(count) => (0..count).for_each(|_| self.take()),
-            // SAFETY: we are the runner.
-            Step::GiveBack => unsafe { self.queue.give_back() },
+            Step::GiveBack => {
+                // SAFETY: we are the runner.
+                unsafe { self.queue.give_back() };
+            }
             Step::Release => {
                 // SAFETY: we are the runner.
                 let released = unsafe { self.queue.release() };

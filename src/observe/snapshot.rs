@@ -1,6 +1,7 @@
 //! A picture of a system at about one moment, as plain data.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::StopReason;
 use crate::id::ActorId;
@@ -42,6 +43,8 @@ pub struct ActorSnapshot {
     pub capacity: usize,
     /// Senders and requests that stand in line for room.
     pub waiting_senders: usize,
+    /// How long its handlers and hooks have waited in all, but for the wait in hand.
+    pub waited: Duration,
     /// What became of its messages.
     pub counts: Counts,
 }

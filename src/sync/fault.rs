@@ -69,6 +69,12 @@ pub(crate) enum Fault {
     WaiterNotCalled,
     /// A caller lets the waiter go on without publishing that it is done with the waker.
     CallUnpublished,
+    /// Whoever begins to wait walks along the waits without a fence.
+    WalkUnfenced,
+    /// Whoever sees a circle of waits reports it without a lock.
+    CircleUnlocked,
+    /// Whoever sees a circle of waits reports it without a second walk.
+    CircleNotWalkedTwice,
 }
 
 /// Whether the model that runs now has this mistake planted.

@@ -74,7 +74,7 @@ impl Timers {
     ///
     /// If the operating system refuses the thread.
     pub(crate) fn start(clock: &Clock, shards: usize) -> std::io::Result<Arc<Self>> {
-        let machine = matches!(clock, Clock::Machine);
+        let machine = matches!(clock, Clock::Machine(_));
         // One shard on a clock moved by hand: its order must not depend on threads.
         let shards = if machine {
             shards.next_power_of_two()

@@ -3,6 +3,7 @@
 mod ask;
 mod counts;
 mod dead_letters;
+mod deadlocks;
 mod idle;
 mod layers;
 mod lifecycle;

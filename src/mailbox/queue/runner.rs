@@ -290,12 +290,12 @@ impl<T: Stored> Queue<T> {
         }
     }
 
-    /// Gives back what was taken, and remains the runner.
+    /// Gives back what was taken, and remains the runner; says whether senders stand in line.
     ///
     /// # Safety
     ///
     /// The caller is the runner.
-    pub(crate) unsafe fn give_back(&self) {
+    pub(crate) unsafe fn give_back(&self) -> bool {
         // ORDERING: Relaxed: ours.
         let position = self.progress.load(Relaxed);
         // ORDERING: Acquire pairs with the senders' Release.
@@ -303,7 +303,7 @@ impl<T: Stored> Queue<T> {
         loop {
             let outcome = if tail(word) == position {
                 if len(word) == 0 {
-                    return;
+                    return word & WAITERS != 0;
                 }
                 // SAFETY: the caller is the runner.
                 let outcome = unsafe { self.empty(word, word) };
@@ -321,7 +321,7 @@ impl<T: Stored> Queue<T> {
                     .map(|_| ())
             };
             match outcome {
-                Ok(()) => return,
+                Ok(()) => return word & WAITERS != 0,
                 Err(now) => word = now,
             }
         }

@@ -368,7 +368,7 @@ fn a_wait_in_the_stopped_of_a_killed_actor_ends_at_once() {
         assert_eq!(end_of(&ending), StopReason::Killed);
         assert_eq!(stepper.clock().now(), before);
         let interrupted = Err(WaitError::Interrupted);
-        assert_eq!(told.try_recv().unwrap(), [interrupted, interrupted]);
+        assert_eq!(told.try_recv().unwrap(), [interrupted.clone(), interrupted]);
     });
 }
 
@@ -383,7 +383,7 @@ fn a_kill_ends_the_wait_in_hand_and_every_further_one() {
         let before = stepper.clock().now();
         addr.kill();
         let interrupted = Err(WaitError::Interrupted);
-        assert_eq!(waits.wait().unwrap(), [interrupted, interrupted]);
+        assert_eq!(waits.wait().unwrap(), [interrupted.clone(), interrupted]);
         assert_eq!(stepper.clock().now(), before);
         assert_eq!(end_of(&addr), StopReason::Killed);
         assert_eq!(events.all(), life([], StopReason::Killed));

@@ -32,7 +32,7 @@ assert_impl_all!(AskError: Send, Sync, std::error::Error);
 assert_impl_all!(SendError<()>: Send, Sync, std::error::Error);
 assert_impl_all!(TrySendError<()>: Send, Sync, std::error::Error);
 assert_impl_all!(StopReason: Send, Sync, std::error::Error);
-assert_impl_all!(WaitError: Send, Sync, Copy, std::error::Error);
+assert_impl_all!(WaitError: Send, Sync, Clone, std::error::Error);
 
 #[test]
 fn addresses_are_equal_and_hashed_alike_if_they_are_of_one_actor() {

@@ -40,7 +40,7 @@ fn a_shutdown_returns_at_its_deadline_and_names_who_is_stuck() {
     let report = in_time(move || closing.join().unwrap());
     assert!(!report.is_clean());
     assert_eq!(
-        (report.ended, report.left, report.interrupted),
+        (report.ended, report.left, report.interrupted.clone()),
         (1, 2, None)
     );
     let [unfinished] = &report.unfinished[..] else {

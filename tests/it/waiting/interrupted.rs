@@ -100,7 +100,7 @@ fn a_kill_ends_every_wait_of_the_handler_and_every_later_one_at_once() {
             assert!(is_waiting(stepper.system(), &player));
             let killed = stepper.clock().now();
             player.kill();
-            assert_eq!(ends.wait().unwrap(), [WaitError::Interrupted; 12]);
+            assert_eq!(ends.wait().unwrap(), [const { WaitError::Interrupted }; 12]);
             assert_eq!(end_of(&player), StopReason::Killed);
             assert_eq!(stepper.clock().now(), killed, "no time has passed");
         }
@@ -128,7 +128,7 @@ fn a_kill_ends_every_wait_in_the_pool_and_on_a_thread_of_its_own() {
                 eventually("it waits", || is_waiting(system, &player));
                 player.kill();
                 let ends = ends.wait_for(PATIENCE).unwrap();
-                assert_eq!(ends, [WaitError::Interrupted; 12]);
+                assert_eq!(ends, [const { WaitError::Interrupted }; 12]);
                 assert_eq!(end_of(&player), StopReason::Killed);
             }
         }
@@ -151,31 +151,6 @@ fn waits_in_the_last_hook_of_a_killed_actor_end_at_once() {
         player.kill();
         assert_eq!(end_of(&player), StopReason::Killed);
         assert_eq!(*ended.lock().unwrap(), Some(Err(WaitError::Interrupted)));
-    });
-}
-
-#[test]
-fn a_handler_that_waits_for_itself_is_ended_by_a_kill() {
-    // Its own mailbox closes by the kill, which may be why a wait for it ends.
-    let waits: [fn(&mut Context<Player>) -> bool; 3] = [
-        |ctx| ctx.addr().send(Note(2)).is_err(),
-        |ctx| ctx.addr().ask(Note(3)).wait().is_err(),
-        |ctx| ctx.addr().join().is_err(),
-    ];
-    under_seeds(|stepper| {
-        for wait in waits {
-            let options = stepper.system().actor().capacity(1);
-            let player = options.spawn(Player::default()).unwrap();
-            let ended = player.ask(act(move |_, ctx| {
-                ctx.addr().send(Note(1)).expect("there is room");
-                wait(ctx)
-            }));
-            stepper.run();
-            assert!(is_waiting(stepper.system(), &player));
-            player.kill();
-            assert!(ended.wait().unwrap(), "an error ends the wait");
-            assert_eq!(end_of(&player), StopReason::Killed);
-        }
     });
 }
 

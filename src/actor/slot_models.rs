@@ -1,6 +1,8 @@
 //! Models of the slot through which a handler's wait is ended.
+#![expect(unsafe_code, reason = "models show records of their own")]
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use loom::thread;
 
@@ -10,7 +12,7 @@ use crate::sync::{AtomicU8, Ordering::Relaxed};
 
 /// A slot, and the orders that are given before it is called.
 struct Actor {
-    slot: WaitSlot,
+    slot: WaitSlot<Waker>,
     orders: AtomicU8,
 }
 
@@ -25,7 +27,7 @@ impl Actor {
     /// Gives an order as a killer does.
     fn give(&self, order: u8) {
         self.orders.fetch_or(order, AcqRel);
-        self.slot.call();
+        self.slot.call(Waker::wake_by_ref);
     }
 
     /// What was ordered. The waiter learns of it through the slot or its waker, so this needs
@@ -34,13 +36,18 @@ impl Actor {
         self.orders.load(Relaxed)
     }
 
-    /// Waits as [`wait`] does until `is_over`, with a waker that is gone afterwards.
+    fn show(&self, waker: *const Waker) {
+        // SAFETY: a model has one waiter, whose waker stays until it shows another.
+        unsafe { self.slot.show(waker) };
+    }
+
+    /// Waits as [`wait`](super::super::wait::wait) does until `is_over`, with a waker that is gone afterwards.
     fn wait(&self, (alarm, waker): (Arc<Alarm>, Waker), is_over: impl Fn() -> bool) {
-        self.slot.enter(&waker);
+        self.show(&waker);
         while !is_over() {
             alarm.wait();
         }
-        self.slot.leave();
+        self.show(ptr::null());
         alarm.end();
     }
 }
@@ -116,7 +123,7 @@ fn killing_against_entering() {
     let (alarm, waker) = Alarm::new();
     let waker = Arc::new(waker);
     kill(&actor, &waker, 1);
-    actor.slot.enter(&waker);
+    actor.show(&*waker);
     while actor.ordered() != 1 {
         alarm.wait();
     }
@@ -140,7 +147,7 @@ fn two_killers() {
     let actor = actor();
     let (alarm, waker) = Alarm::new();
     let waker = Arc::new(waker);
-    actor.slot.enter(&waker);
+    actor.show(&*waker);
     kill(&actor, &waker, 1);
     kill(&actor, &waker, 2);
     while actor.ordered() != 3 {
