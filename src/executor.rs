@@ -18,6 +18,7 @@
 //! So at any time a worker has one loop, at most one resumed stack on top of it, and any number
 //! of parked stacks; nobody runs on the stack of somebody who waits.
 
+mod offers;
 pub(crate) mod park;
 pub(crate) mod pool;
 mod ready;
@@ -29,6 +30,7 @@ pub(crate) mod thread;
 use std::sync::Arc;
 
 pub(crate) use park::block;
+pub(crate) use pool::take_back;
 use stacks::RunningStack;
 
 /// Something that can be run for a turn.
@@ -64,6 +66,11 @@ impl<'a> Turn<'a> {
     }
 }
 
+/// Whether a wait here would block the thread, and nothing forbids to run something meanwhile.
+pub(crate) fn may_run_here() -> bool {
+    stacks::current().is_none() && !std::thread::panicking()
+}
+
 /// A name that the operating system takes: without the zero bytes that would end it.
 fn thread_name(name: &str) -> String {
     name.replace('\0', "")
@@ -82,6 +89,23 @@ impl Executor {
             Self::Pool(pool) => pool.schedule(task),
             Self::Stepped(stepped) => stepped.schedule(task),
         }
+    }
+
+    /// Leaves a task to this thread, which says whether it takes it; see [`offers`].
+    #[inline]
+    pub(crate) fn offer(&self, task: Task) -> bool {
+        match self {
+            Self::Pool(pool) => pool.offer(task),
+            Self::Stepped(stepped) => {
+                stepped.schedule(task);
+                false
+            }
+        }
+    }
+
+    /// Whether any thread may run its tasks.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self, Self::Pool(_))
     }
 
     /// Lets the threads end once nothing is left to run.

@@ -273,8 +273,14 @@ impl<A: Actor> Addr<A> {
         let answer = Arc::new(ReplyCell::new());
         let asked = answer.clone();
         let cell = self.cell();
-        match cell.push(|| Envelope::new::<A, M>(message, Some(asked))) {
-            Ok(()) => Reply::pending(asked_of::<A, M>(&cell, answer), None),
+        let make = || Envelope::new::<A, M>(message, Some(asked));
+        let pushed = if A::DEFERRED {
+            cell.push(make).map(|()| false)
+        } else {
+            cell.push_and_offer(make)
+        };
+        match pushed {
+            Ok(offered) => Reply::pending(asked_of::<A, M>(&cell, answer), None, offered),
             Err(refusal) => self.ask_refused::<M>(refusal, answer),
         }
     }
@@ -312,7 +318,7 @@ impl<A: Actor> Addr<A> {
                             };
                             InLine { place, expiry }
                         });
-                        Reply::pending(asked_of::<A, M>(&cell, answer), in_line)
+                        Reply::pending(asked_of::<A, M>(&cell, answer), in_line, false)
                     }
                     Err(envelope) => {
                         drop(envelope);

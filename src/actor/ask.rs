@@ -16,11 +16,12 @@ use super::cell::Target;
 use super::envelope::Envelope;
 use super::frame::{Debt, DroppedHere, Failure, Frame};
 use super::reply::ReplyCell;
-use super::wait::{Goal, wait};
+use super::wait::{Goal, run_awaited, wait};
 use super::{Addr, DeferredHandler};
 use crate::error::{AskError, WaitError};
+use crate::executor::{may_run_here, take_back};
 use crate::mailbox::Place;
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, Mutex, Ordering::Relaxed};
 use crate::time::{TimerKey, later};
 use crate::unwind::run_quietly;
 use crate::waits::Awaited;
@@ -59,6 +60,8 @@ enum State<R> {
         asked: Asked<R>,
         /// The request's place in line, if the mailbox was full.
         in_line: Option<InLine>,
+        /// Whether the actor's turn was left to the thread that asked, in case that it waits.
+        offered: AtomicBool,
     },
     /// The outcome was known at once.
     Known(Outcome<R>),
@@ -87,6 +90,13 @@ pub(super) struct Asked<R> {
     pub(super) cell: Answer<R>,
     pub(super) target: Arc<dyn Target>,
     pub(super) request: &'static Request,
+}
+
+impl<R> Asked<R> {
+    /// Tells the asked actor's turns apart from those of others.
+    fn key(&self) -> *const () {
+        Arc::as_ptr(&self.target).cast()
+    }
 }
 
 impl<R> Clone for Asked<R> {
@@ -141,9 +151,13 @@ impl<R: Send> Goal for AskedSeveral<R> {
 }
 
 impl<R: Send + 'static> Reply<R> {
-    pub(super) fn pending(asked: Asked<R>, in_line: Option<InLine>) -> Self {
+    pub(super) fn pending(asked: Asked<R>, in_line: Option<InLine>, offered: bool) -> Self {
         Self {
-            state: State::Pending { asked, in_line },
+            state: State::Pending {
+                asked,
+                in_line,
+                offered: AtomicBool::new(offered),
+            },
         }
     }
 
@@ -156,7 +170,9 @@ impl<R: Send + 'static> Reply<R> {
     /// Waits for the answer.
     ///
     /// In a handler of the pool the handler's stack is parked and its worker goes on with other
-    /// actors; on a plain thread or an actor's own thread, that thread sleeps.
+    /// actors. On a plain thread or an actor's own thread, that thread runs the asked actor's
+    /// handlers until the answer is there, if nobody else runs them and the answer is not one
+    /// that may be put off; otherwise it sleeps. A panic in what runs here stays with its actor.
     ///
     /// # Errors
     ///
@@ -171,6 +187,9 @@ impl<R: Send + 'static> Reply<R> {
 
     /// Waits for the answer, at most for `limit`, by the system's clock.
     ///
+    /// A thread runs the asked actor meanwhile only if that one allows it; see
+    /// [`Spawner::run_on_callers`](crate::Spawner::run_on_callers).
+    ///
     /// # Errors
     ///
     /// As [`wait`](Self::wait); besides [`AskError::TimedOut`], which says whether the request
@@ -184,6 +203,9 @@ impl<R: Send + 'static> Reply<R> {
     }
 
     fn wait_until(mut self, deadline: Option<Instant>) -> Result<R, AskError> {
+        if let Err(error) = self.run_or_pass_on(deadline) {
+            return self.give_up(|_| error.into());
+        }
         let State::Pending { asked, .. } = &self.state else {
             return self.take_known();
         };
@@ -199,6 +221,28 @@ impl<R: Send + 'static> Reply<R> {
             Ok(None) => self.give_up(AskError::TimedOut),
             Err(error) => self.give_up(|_| error.into()),
         }
+    }
+
+    /// Runs the asked actor on this thread until the answer is there, as far as that is allowed;
+    /// otherwise lets others run it.
+    fn run_or_pass_on(&self, deadline: Option<Instant>) -> Result<(), WaitError> {
+        let State::Pending {
+            asked,
+            in_line,
+            offered,
+        } = &self.state
+        else {
+            return Ok(());
+        };
+        let expires = in_line.as_ref().is_some_and(|line| line.expiry.is_some());
+        let allowed = (deadline.is_none() && !expires) || asked.target.core().runs_on_callers();
+        if asked.request.deferred || !allowed || !may_run_here() {
+            self.pass_on();
+            return Ok(());
+        }
+        take_turn(asked, offered);
+        let is_late = || deadline.is_some_and(|due| asked.target.runtime().now() >= due);
+        run_awaited(asked, &asked.target, &|| asked.cell.is_done() || is_late())
     }
 
     /// Withdraws the request; if the answer came first after all, that is the outcome.
@@ -224,6 +268,7 @@ impl<R: Send + 'static> Reply<R> {
     }
 
     fn poll_outcome(&mut self, waker: &Waker) -> Poll<Outcome<R>> {
+        self.pass_on();
         let State::Pending { asked, .. } = &self.state else {
             return Poll::Ready(self.take_known());
         };
@@ -237,6 +282,7 @@ impl<R: Send + 'static> Reply<R> {
 
     /// Whether the outcome is there, so that a wait returns at once.
     pub fn is_ready(&self) -> bool {
+        self.pass_on();
         match &self.state {
             State::Pending { asked, .. } => asked.cell.is_done(),
             State::Known(_) | State::Taken => true,
@@ -294,15 +340,47 @@ impl<R: Send + 'static> Wake for Forward<R> {
     }
 }
 
+/// Takes the actor's turn, if it was left to this thread. Nobody has to give it another one:
+/// either we run the actor now, or somebody else does, who handles our request before he lets go.
+fn take_turn<R>(asked: &Asked<R>, offered: &AtomicBool) {
+    // ORDERING: Relaxed: it is only a note of ours.
+    if offered.swap(false, Relaxed) {
+        drop(take_back(asked.key()));
+    }
+}
+
 impl<R: Send + 'static> Future for Reply<R> {
     type Output = Result<R, AskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        if let State::Pending { asked, offered, .. } = &self.state
+            && asked.target.core().runs_on_callers()
+            && !asked.request.deferred
+            && Frame::current().is_none()
+            && may_run_here()
+        {
+            take_turn(asked, offered);
+            asked.target.clone().run_here(&|| asked.cell.is_done());
+        }
         self.poll_outcome(cx.waker())
     }
 }
 
 impl<R> Reply<R> {
+    /// Gives the actor's turn to its executor, if it was left to us.
+    fn pass_on(&self) {
+        let State::Pending { asked, offered, .. } = &self.state else {
+            return;
+        };
+        // ORDERING: Relaxed: it is only a note of ours.
+        if offered.load(Relaxed) && offered.swap(false, Relaxed) {
+            // If it is not in this thread's offer, it stands elsewhere by now, or in the offer of
+            // another thread; one turn too many does no harm.
+            drop(take_back(asked.key()));
+            asked.target.clone().give_turn();
+        }
+    }
+
     /// The outcome has been taken.
     fn finish(&mut self) {
         self.leave_line();
@@ -312,7 +390,7 @@ impl<R> Reply<R> {
     /// Takes the request out of the line, if it stands there, and forgets the end of its
     /// patience.
     fn leave_line(&mut self) {
-        if let State::Pending { asked, in_line } = &mut self.state
+        if let State::Pending { asked, in_line, .. } = &mut self.state
             && let Some(InLine { place, expiry }) = in_line.take()
         {
             let target = &asked.target;
@@ -328,6 +406,7 @@ impl<R> Drop for Reply<R> {
     fn drop(&mut self) {
         if let State::Pending { asked, .. } = &self.state {
             asked.cell.withdraw();
+            self.pass_on();
             self.leave_line();
         }
     }

@@ -75,6 +75,8 @@ pub(super) struct Settings {
     pub(super) name: Option<Arc<str>>,
     pub(super) overflow: Overflow,
     pub(super) thread: Option<Arc<OwnThread>>,
+    /// Whether threads that wait with a limit, and tasks that await, may run it too.
+    pub(super) runs_on_callers: bool,
 }
 
 /// What few actors need, or only at their end.
@@ -163,6 +165,11 @@ impl Core {
         self.settings
             .as_ref()
             .map_or_else(Overflow::default, |settings| settings.overflow)
+    }
+
+    pub(super) fn runs_on_callers(&self) -> bool {
+        let settings = self.settings.as_ref();
+        settings.is_some_and(|settings| settings.runs_on_callers)
     }
 
     pub(super) fn with_rare<R>(&self, f: impl FnOnce(&mut Rare) -> R) -> R {
@@ -327,6 +334,16 @@ pub(crate) trait Target: Send + Sync {
     /// Takes a request out of the line, if it still stands there.
     fn withdraw(&self, place: &Place<Envelope>);
 
+    /// Gives the actor a turn, whether or not it has one coming.
+    fn give_turn(self: Arc<Self>);
+
+    /// Runs the actor on this thread until `is_over`, if nobody runs it and any thread may.
+    /// Returns also when there is nothing left to do.
+    fn run_here(self: Arc<Self>, is_over: &dyn Fn() -> bool);
+
+    /// Whether there is something to do, nobody does it, and any thread may.
+    fn may_run_here(&self) -> bool;
+
     /// Forgets a timer that was cancelled; `false` if the actor's end came first.
     fn forget_timer(&self, key: TimerKey) -> bool;
 }
@@ -438,6 +455,33 @@ impl<A: Actor> Cell<A> {
         }
     }
 
+    /// As [`push`](Self::push), by somebody who will probably wait for the actor: if that is a
+    /// plain thread, it may get the actor's next turn; then `Ok(true)`.
+    #[inline]
+    pub(super) fn push_and_offer(
+        self: &Arc<Self>,
+        make: impl FnOnce() -> Envelope,
+    ) -> Result<bool, Refusal> {
+        match self.core.mailbox.reserve() {
+            Some(reserved) => {
+                let schedules = self.core.mailbox.queue().write(reserved, make);
+                Ok(schedules && self.offer())
+            }
+            None => self.push_again(make()).map(|()| false),
+        }
+    }
+
+    #[inline]
+    fn offer(self: &Arc<Self>) -> bool {
+        match self.thread() {
+            Some(thread) => {
+                thread.schedule();
+                false
+            }
+            None => self.core.runtime.executor.offer(self.clone()),
+        }
+    }
+
     #[cold]
     fn push_again(self: &Arc<Self>, envelope: Envelope) -> Result<(), Refusal> {
         match self.core.mailbox.push(envelope) {
@@ -532,6 +576,22 @@ impl<A: Actor> Target for Cell<A> {
 
     fn withdraw(&self, place: &Place<Envelope>) {
         drop(self.core.mailbox.withdraw(place));
+    }
+
+    fn give_turn(self: Arc<Self>) {
+        self.schedule();
+    }
+
+    fn run_here(self: Arc<Self>, is_over: &dyn Fn() -> bool) {
+        if self.may_run_here() && self.core.mailbox.queue().claim_unasked() {
+            super::runner::run_here(self, is_over);
+        }
+    }
+
+    fn may_run_here(&self) -> bool {
+        self.core.runtime.executor.is_shared()
+            && self.thread().is_none()
+            && !self.core.mailbox.queue().is_running()
     }
 
     fn forget_timer(&self, key: TimerKey) -> bool {

@@ -194,7 +194,8 @@ impl Node for Arc<dyn Target> {
         let stuck = core.wait_slot.look(|record| {
             let late = |deadline| core.runtime.now() >= deadline;
             let ends = core.is_killed() || record.deadline.is_some_and(late);
-            (!ends && record.goal.blockers(visit)).then_some(record.number)
+            let stays = !ends || !record.is_interruptible();
+            (stays && record.goal.blockers(visit)).then_some(record.number)
         });
         stuck.flatten()
     }

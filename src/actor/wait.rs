@@ -48,8 +48,8 @@ impl Goal for FromOutside {
 /// A wait as others see it while it lasts. It lies on the waiter's stack.
 pub(super) struct Record<'a> {
     pub(super) goal: &'a dyn Goal,
-    /// Of whoever waits here.
-    waker: NonNull<Waker>,
+    /// Of whoever waits here; none while its stack is in use above it.
+    waker: Option<NonNull<Waker>>,
     /// Tells the waits of an actor apart.
     pub(super) number: u64,
     pub(super) begun: Stamp,
@@ -62,9 +62,16 @@ unsafe impl Sync for Record<'_> {}
 impl Record<'_> {
     /// Ends the wait, or has it look again.
     pub(super) fn wake(&self) {
-        // SAFETY: the waker stays where it is until the waiter has taken its record away, which
-        // it does not while somebody reads.
-        unsafe { self.waker.as_ref() }.wake_by_ref();
+        if let Some(waker) = self.waker {
+            // SAFETY: the waker stays where it is until the waiter has taken its record away,
+            // which it does not while somebody reads.
+            unsafe { waker.as_ref() }.wake_by_ref();
+        }
+    }
+
+    /// Whether the wait ends when its actor is killed, or at its deadline.
+    pub(super) fn is_interruptible(&self) -> bool {
+        self.waker.is_some()
     }
 }
 
@@ -105,7 +112,7 @@ pub(crate) fn wait<T>(
         if let Poll::Ready(outcome) = poll(waker) {
             return Poll::Ready(Ok(Some(outcome)));
         }
-        if let Err(error) = waiting.begin(waker) {
+        if let Err(error) = waiting.begin(Some(waker)) {
             return Poll::Ready(Err(error));
         }
         if let Some(due) = deadline {
@@ -116,6 +123,79 @@ pub(crate) fn wait<T>(
         }
         Poll::Pending
     })?
+}
+
+/// Has this thread run the actor that is waited for, if nobody runs it and any thread may, until
+/// `is_over`; returns at once otherwise.
+///
+/// This adds no dependency that is not there already, for direct answers and without a deadline.
+/// What runs here is run for the sake of an answer that comes when a handler has returned, so
+/// nobody can have it earlier; and when it is there nothing of that actor's runs here any more
+/// (see [`run_here`](super::runner::run_here)). Below it stand only those who wait for it,
+/// directly or through one another. If what runs here waits in turn for one of these, that is a
+/// circle with or without us: their waits are shown all the while, as waits that nothing
+/// interrupts.
+///
+/// Two counter-examples, for what must not be waited for in this way:
+///
+/// - *Room.* We wait for room at B and run it. B takes a message, so our message moves into the
+///   mailbox and our wait is over; but the handler of the one that B took now waits for an answer
+///   of ours, which it would get if we did not lie below it.
+/// - *An answer that was put off.* We wait for one and run B, whose handler gives it in the middle
+///   and then waits for us.
+///
+/// A deadline can be overshot by what runs here; actors may allow that
+/// ([`run_on_callers`](crate::Spawner::run_on_callers)).
+///
+/// # Errors
+///
+/// As [`wait`].
+pub(super) fn run_awaited(
+    goal: &dyn Goal,
+    target: &Arc<dyn Target>,
+    is_over: &dyn Fn() -> bool,
+) -> Result<(), WaitError> {
+    if !target.may_run_here() {
+        return Ok(());
+    }
+    let Some(frame) = Frame::current() else {
+        target.clone().run_here(is_over);
+        return Ok(());
+    };
+    let goal = Buried { goal, target };
+    let record = OnceCell::new();
+    let mut waiting = Waiting {
+        runtime: target.runtime(),
+        goal: &goal,
+        deadline: None,
+        frame: Some(frame),
+        record: &record,
+        before: None,
+        timer: None,
+    };
+    waiting.begin(None)?;
+    target
+        .clone()
+        .run_here(&|| is_over() || frame.core().is_killed());
+    Ok(())
+}
+
+/// A wait whose stack is in use by the actor that is waited for: it cannot go on before that one
+/// has handled its message, even if the outcome is there.
+struct Buried<'a> {
+    goal: &'a dyn Goal,
+    target: &'a Arc<dyn Target>,
+}
+
+impl Goal for Buried<'_> {
+    fn blockers(&self, visit: &mut dyn FnMut(&Arc<dyn Target>)) -> bool {
+        visit(self.target);
+        true
+    }
+
+    fn awaited(&self) -> Awaited {
+        self.goal.awaited()
+    }
 }
 
 /// What has to be undone when a wait is over, however it ends.
@@ -135,7 +215,7 @@ struct Waiting<'a> {
 impl<'a> Waiting<'a> {
     /// Does what has to be done before a handler parks; an error if it must not.
     #[inline]
-    fn begin(&mut self, waker: &Waker) -> Result<(), WaitError> {
+    fn begin(&mut self, waker: Option<&Waker>) -> Result<(), WaitError> {
         let Some(frame) = self.frame else {
             return Ok(());
         };
@@ -153,10 +233,10 @@ impl<'a> Waiting<'a> {
         Ok(())
     }
 
-    fn show(&mut self, frame: &Frame, waker: &Waker) {
+    fn show(&mut self, frame: &Frame, waker: Option<&Waker>) {
         let record = self.record.get_or_init(|| Record {
             goal: self.goal,
-            waker: NonNull::from(waker),
+            waker: waker.map(NonNull::from),
             number: next_number(),
             begun: self.runtime.clock.stamp(),
             deadline: self.deadline,

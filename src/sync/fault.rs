@@ -69,6 +69,10 @@ pub(crate) enum Fault {
     WaiterNotCalled,
     /// A caller lets the waiter go on without publishing that it is done with the waker.
     CallUnpublished,
+    /// A worker says that an offer is empty before it has moved the task out.
+    OfferEmptiedFirst,
+    /// Whoever makes an offer reads the watch without a fence.
+    OfferUnfenced,
     /// Whoever begins to wait walks along the waits without a fence.
     WalkUnfenced,
     /// Whoever sees a circle of waits reports it without a lock.

@@ -1,17 +1,9 @@
 //! Circles of waits: the call that would close one gets an error with the path, exactly once,
 //! and the others go on.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::time::Duration;
+use greenroom::{AskError, Awaited, SendError, WaitError, WaitPath};
 
-use greenroom::{
-    Addr, AskError, Awaited, Context, SendError, StopReason, System, WaitError, WaitPath, wait_any,
-};
-
-use crate::support::{Note, Player, act, end_of, in_pools, in_time, pool, under_seeds};
-
-const HOUR: Duration = Duration::from_secs(3600);
+use crate::support::{Note, Player, act, under_seeds};
 
 fn path_of<R: std::fmt::Debug>(outcome: Result<R, AskError>) -> WaitPath {
     match outcome {
