@@ -142,10 +142,12 @@ impl Frame {
         if has_line {
             self.grant();
         }
-        self.pay_wakes();
-        self.settle_unwound(&Failure::Dropped);
-        if let Some(span) = self.span() {
-            span.with_subscriber(|(id, dispatch)| dispatch.exit(id));
+        if self.extra.borrow().is_some() {
+            self.pay_wakes();
+            self.settle_all(&Failure::Dropped);
+            if let Some(span) = self.span() {
+                span.with_subscriber(|(id, dispatch)| dispatch.exit(id));
+            }
         }
     }
 

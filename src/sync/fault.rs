@@ -73,8 +73,8 @@ pub(crate) enum Fault {
     OfferEmptiedFirst,
     /// Whoever makes an offer reads the watch without a fence.
     OfferUnfenced,
-    /// Whoever begins to wait walks along the waits without a fence.
-    WalkUnfenced,
+    /// Whoever begins to wait may walk along the waits before its own is shown.
+    WalkUnordered,
     /// Whoever sees a circle of waits reports it without a lock.
     CircleUnlocked,
     /// Whoever sees a circle of waits reports it without a second walk.
