@@ -6,6 +6,7 @@ mod cell;
 mod context;
 mod envelope;
 mod frame;
+mod future;
 mod recipient;
 mod reply;
 mod room;

@@ -1,11 +1,13 @@
 //! The actor's view of itself and its surroundings while a handler or hook runs.
 
 use std::fmt;
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::cell::{Cell, STOP};
+use super::future::wait_for;
 use super::spawn::Spawner;
 use super::timer::{self, Timer};
 use super::wait::wait;
@@ -97,6 +99,89 @@ impl<A: Actor> Context<A> {
         let runtime = &self.cell.core().runtime;
         let due = later(runtime.now(), duration);
         wait(runtime, Some(due), |_| Poll::<()>::Pending).map(|_| ())
+    }
+
+    /// Waits for `future`, and returns its output.
+    ///
+    /// The future is polled here, on the handler's own stack, and parked with it in between: so
+    /// it need not be `Send`, and may borrow from the actor. Its worker goes on with other actors
+    /// meanwhile, this actor handles nothing else. On an actor's own thread, that thread sleeps.
+    ///
+    /// A future that wakes itself in each poll is polled once each time the run queue has gone
+    /// round, so it keeps nobody else from running. What is polled may wait in turn, as in
+    /// `reply.wait()`. A panic in it is a panic of the handler. The wait allocates once, for its
+    /// waker.
+    ///
+    /// In a system that is [stepped by hand](crate::testkit) the future is polled in the step
+    /// after its waker was called. If another thread has to call it, a wait beside the stepper
+    /// does not know of that, and lets time pass or panics when nothing else is ready: step until
+    /// the call has come. While a future wakes itself,
+    /// [`Stepper::run`](crate::testkit::Stepper::run) does not return.
+    ///
+    /// # Async runtimes
+    ///
+    /// Futures of tokio look for its runtime in a thread-local of the thread that polls them.
+    /// Enter the runtime for each poll, as below or by `TokioContext` of `tokio-util`; reactors
+    /// with threads of their own (smol, async-std) need nothing. Never hold tokio's `EnterGuard`
+    /// across a wait: other handlers of the worker would run inside it until this one goes on,
+    /// and tokio panics when guards are dropped out of order. A `block_on` in a handler blocks its
+    /// worker.
+    ///
+    /// # Errors
+    ///
+    /// The future is polled first, so one that is ready is never refused. Then
+    /// [`WaitError::Interrupted`] at once when this actor is killed, or was before;
+    /// [`WaitError::NoStack`] if the worker has nothing to go on with; [`WaitError::Unwinding`]
+    /// in a `Drop` that a panic runs. `stop` does not end the wait.
+    ///
+    /// # Cancel safety
+    ///
+    /// With an error the future is dropped where it stands, as an async task's is that is
+    /// cancelled. To go on with it later, wait for `&mut future` (pinned).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{Actor, Context, Handler, System, WaitError};
+    /// use std::future::{Future, poll_fn};
+    /// use std::time::Duration;
+    /// use tokio::runtime::Handle;
+    ///
+    /// /// Enters tokio's runtime around each poll.
+    /// fn in_tokio<F: Future>(handle: &Handle, future: F) -> impl Future<Output = F::Output> {
+    ///     let mut future = Box::pin(future);
+    ///     poll_fn(move |cx| {
+    ///         let _entered = handle.enter();
+    ///         future.as_mut().poll(cx)
+    ///     })
+    /// }
+    ///
+    /// struct Clerk { tokio: Handle, naps: u32 }
+    /// impl Actor for Clerk {}
+    ///
+    /// struct Nap;
+    /// impl Handler<Nap> for Clerk {
+    ///     type Reply = Result<u32, WaitError>;
+    ///     fn handle(&mut self, _: Nap, ctx: &mut Context<Self>) -> Self::Reply {
+    ///         let naps = &mut self.naps;
+    ///         // The async block is polled in the runtime, so it may make futures that need it.
+    ///         ctx.wait(in_tokio(&self.tokio, async {
+    ///             tokio::time::sleep(Duration::from_millis(1)).await;
+    ///             *naps += 1;
+    ///             *naps
+    ///         }))
+    ///     }
+    /// }
+    ///
+    /// let tokio = tokio::runtime::Runtime::new()?;
+    /// let system = System::new();
+    /// let clerk = system.spawn(Clerk { tokio: tokio.handle().clone(), naps: 0 });
+    /// assert_eq!(clerk.ask(Nap).wait()??, 1);
+    /// assert_eq!(clerk.ask(Nap).wait()??, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait<F: IntoFuture>(&mut self, future: F) -> Result<F::Output, WaitError> {
+        wait_for(&self.cell.core().runtime, future.into_future())
     }
 
     /// Sends `message` to this actor after `delay`, unless it has ended by then.

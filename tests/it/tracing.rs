@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use greenroom::testkit::Stepper;
@@ -393,6 +394,41 @@ fn a_span_of_the_handlers_own_is_entered_again_with_it() {
                 player.stop();
                 end_of(&player);
             }
+        });
+        listener.check_that_all_is_left_and_closed();
+    });
+}
+
+#[test]
+fn each_poll_of_a_future_is_within_the_span_of_its_handler() {
+    alone(|| {
+        let listener = Listener::new(Level::TRACE);
+        listener.while_stepping(6, |stepper| {
+            let [player, echo] = [0, 1].map(|_| stepper.system().spawn(Player::default()));
+            let polled = player.ask(act(move |_, ctx| {
+                let mut polls = Vec::new();
+                ctx.wait(std::future::poll_fn(|cx| {
+                    // The second poll waits in turn, which leaves the span and enters it again.
+                    if polls.len() == 1 {
+                        echo.ask(Note(1)).wait().expect("it is noted");
+                    }
+                    polls.push(tracing::Span::current().id().map(|id| id.into_u64()));
+                    if polls.len() == 3 {
+                        return Poll::Ready(());
+                    }
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }))
+                .expect("nobody ends the wait");
+                polls
+            }));
+            let polls = polled.wait().unwrap();
+            let (waiter, _) = listener.handled("Act")[0];
+            assert_eq!(polls, [Some(waiter); 3]);
+            let passes = [Step::Enter(waiter), Step::Exit(waiter)];
+            assert_eq!(listener.steps(&[waiter]), [passes; 4].concat());
+            player.stop();
+            end_of(&player);
         });
         listener.check_that_all_is_left_and_closed();
     });
