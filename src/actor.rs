@@ -2,6 +2,7 @@
 
 mod address;
 mod ask;
+mod blocking;
 mod cell;
 mod context;
 mod envelope;

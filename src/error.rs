@@ -53,6 +53,10 @@ pub enum WaitError {
     /// The thread is unwinding from a panic; a wait could keep it from ever ending.
     #[error("the waiting thread is panicking")]
     Unwinding,
+    /// No thread could be had for a closure that blocks: there is none, and the operating system
+    /// refuses to start one, or the system may have none.
+    #[error("no thread is left to block")]
+    NoThread,
 }
 
 macro_rules! message_comes_back {
@@ -126,6 +130,7 @@ impl<M> SendError<M> {
             WaitError::Interrupted => Self::Interrupted(message),
             WaitError::NoStack => Self::NoStack(message),
             WaitError::Unwinding => Self::Unwinding(message),
+            WaitError::NoThread => unreachable!("a wait for room needs no thread"),
         }
     }
 

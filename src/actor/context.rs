@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::blocking::run_blocking;
 use super::cell::{Cell, STOP};
 use super::future::wait_for;
 use super::spawn::Spawner;
@@ -112,8 +113,8 @@ impl<A: Actor> Context<A> {
     /// `reply.wait()`. A panic in it is a panic of the handler. The wait allocates once, for its
     /// waker.
     ///
-    /// In a system that is [stepped by hand](crate::testkit) the future is polled in the step
-    /// after its waker was called. If another thread has to call it, a wait beside the stepper
+    /// In a system that is [stepped by hand](crate::testkit) the future is polled in a step
+    /// of its own after its waker was called. If another thread has to call it, a wait beside the stepper
     /// does not know of that, and lets time pass or panics when nothing else is ready: step until
     /// the call has come. While a future wakes itself,
     /// [`Stepper::run`](crate::testkit::Stepper::run) does not return.
@@ -182,6 +183,63 @@ impl<A: Actor> Context<A> {
     /// ```
     pub fn wait<F: IntoFuture>(&mut self, future: F) -> Result<F::Output, WaitError> {
         wait_for(&self.cell.core().runtime, future.into_future())
+    }
+
+    /// Runs `work`, which may block its thread, and returns what it returns.
+    ///
+    /// In the pool it runs on a thread for that, while the handler's stack is parked and its
+    /// worker goes on with other actors. These threads are started when none is idle, at most
+    /// [`max_blocking_threads`](crate::SystemBuilder::max_blocking_threads) (512 by default);
+    /// beyond that closures are queued in the order in which they came. A thread that has been
+    /// idle for 10 s ends. On an actor's own thread, and in a system that is
+    /// [stepped by hand](crate::testkit), `work` runs right there and blocks that thread. An actor
+    /// that blocks in each message is better off with
+    /// [a thread of its own](crate::Spawner::spawn_thread).
+    ///
+    /// `work` may borrow from the handler and the actor. Therefore nothing ends this wait before
+    /// `work` is over: no kill, no deadline of a shutdown. After a kill its result comes back all
+    /// the same, and the next wait of the handler ends with an error.
+    ///
+    /// In `work` there is no actor: what it waits for, it waits for as a plain thread, and no kill
+    /// ends that. The `tracing` span that is current in the handler is entered around it. A panic
+    /// in `work` goes on in the handler, with the same payload.
+    ///
+    /// # Errors
+    ///
+    /// If there is one, `work` was not run: [`WaitError::Interrupted`] if this actor was killed
+    /// before; [`WaitError::Unwinding`] in a `Drop` that a panic runs; in the pool
+    /// [`WaitError::NoStack`] if the worker has nothing to go on with, and
+    /// [`WaitError::NoThread`] if there is no thread and the operating system refuses to start
+    /// one. If it refuses while there are others, `work` waits for those.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{Actor, Context, Handler, System, WaitError};
+    ///
+    /// struct Archive { text: String }
+    /// impl Actor for Archive {}
+    ///
+    /// struct Load(std::path::PathBuf);
+    /// impl Handler<Load> for Archive {
+    ///     type Reply = Result<std::io::Result<usize>, WaitError>;
+    ///     fn handle(&mut self, Load(path): Load, ctx: &mut Context<Self>) -> Self::Reply {
+    ///         ctx.blocking(|| {
+    ///             let text = std::fs::read_to_string(&path)?;
+    ///             self.text.push_str(&text);
+    ///             Ok(self.text.len())
+    ///         })
+    ///     }
+    /// }
+    ///
+    /// let system = System::new();
+    /// let archive = system.spawn(Archive { text: String::new() });
+    /// let loaded = archive.ask(Load("Cargo.toml".into())).wait()??;
+    /// assert!(loaded? > 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn blocking<R: Send>(&mut self, work: impl FnOnce() -> R + Send) -> Result<R, WaitError> {
+        run_blocking(self.cell.core(), work)
     }
 
     /// Sends `message` to this actor after `delay`, unless it has ended by then.

@@ -218,7 +218,7 @@ fn fresh_parker() -> (Arc<ThreadParker>, Waker) {
 
 /// While a thread unwinds, a wait could keep it from ever ending, and on a pooled stack the
 /// count of panics in flight would meet other handlers.
-fn refuse_while_unwinding() -> Result<(), WaitError> {
+pub(crate) fn refuse_while_unwinding() -> Result<(), WaitError> {
     if std::thread::panicking() {
         Err(WaitError::Unwinding)
     } else {
