@@ -27,14 +27,11 @@ use crate::error::WaitError;
 use crate::executor::park::Token;
 use crate::executor::{Executor, Runnable, Task, Turn, stacks};
 use crate::runtime::Runtime;
-use crate::sync::Mutex;
+use crate::sync::{Fault, Mutex, planted};
 
 /// Polls `future` whenever it has called, and waits in between.
 pub(super) fn wait_for<F: Future>(runtime: &Runtime, future: F) -> Result<F::Output, WaitError> {
-    let call = Arc::new(Call {
-        token: Token::new(),
-        waiter: Mutex::new(Waker::noop().clone()),
-    });
+    let call = Arc::new(Call::new());
     let waker = Waker::from(call.clone());
     let mut cx = TaskContext::from_waker(&waker);
     let mut future = pin!(future);
@@ -54,13 +51,22 @@ struct Call {
 }
 
 impl Call {
+    fn new() -> Self {
+        Self {
+            token: Token::new(),
+            waiter: Mutex::new(Waker::noop().clone()),
+        }
+    }
+
     /// Waits until there was a call since the last poll began.
     fn await_next(self: &Arc<Self>, runtime: &Runtime) -> Result<(), WaitError> {
-        let mut begun = false;
+        let mut has_begun = false;
         wait(runtime, None, |waker| {
-            if !replace(&mut begun, true) {
-                self.begin(waker, &runtime.executor);
-                // Also if there was a call already: so a kill is noticed, and others run.
+            if !replace(&mut has_begun, true) {
+                if self.begin(waker) {
+                    self.repeat(&runtime.executor);
+                }
+                // Also if there was a call: so a kill is noticed, and others run.
                 Poll::Pending
             } else if self.token.is_notified() {
                 Poll::Ready(())
@@ -72,15 +78,23 @@ impl Call {
         Ok(())
     }
 
-    fn begin(self: &Arc<Self>, waiter: &Waker, executor: &Executor) {
-        self.waiter.lock().clone_from(waiter);
+    /// From now on calls go on to `waiter`. Returns whether there was one already, which then
+    /// has to be repeated.
+    fn begin(&self, waiter: &Waker) -> bool {
+        if !planted(Fault::WaiterLate) {
+            self.waiter.lock().clone_from(waiter);
+        }
         let mut was_called = false;
         while !self.token.prepare() {
             was_called = true;
         }
-        if !was_called {
-            return;
+        if planted(Fault::WaiterLate) {
+            self.waiter.lock().clone_from(waiter);
         }
+        was_called
+    }
+
+    fn repeat(self: &Arc<Self>, executor: &Executor) {
         if stacks::current().is_some() {
             executor.schedule(self.clone());
         } else {
@@ -110,3 +124,7 @@ impl Runnable for Call {
         None
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "future_models.rs"]
+mod loom_models;
