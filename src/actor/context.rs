@@ -197,8 +197,8 @@ impl<A: Actor> Context<A> {
     /// [a thread of its own](crate::Spawner::spawn_thread).
     ///
     /// `work` may borrow from the handler and the actor. Therefore nothing ends this wait before
-    /// `work` is over: no kill, no deadline of a shutdown. After a kill its result comes back all
-    /// the same, and the next wait of the handler ends with an error.
+    /// `work` is over: no kill, no deadline of a shutdown, nor while it is queued. After a kill its
+    /// result comes back all the same, and the next wait of the handler ends with an error.
     ///
     /// In `work` there is no actor: what it waits for, it waits for as a plain thread, and no kill
     /// ends that. The `tracing` span that is current in the handler is entered around it. A panic
