@@ -54,6 +54,10 @@ pub enum WaitError {
     /// The thread is unwinding from a panic; a wait could keep it from ever ending.
     #[error("the waiting thread is panicking")]
     Unwinding,
+    /// No thread could be had for a closure that blocks: there is none, and the operating system
+    /// refuses to start one, or the system may have none.
+    #[error("no thread is left to block")]
+    NoThread,
     /// Nobody on this path could go on, since each waits for the next; unless a deadline passes
     /// or one of them is ended from outside.
     ///
@@ -156,6 +160,7 @@ impl<M> SendError<M> {
             WaitError::NoStack => Self::NoStack(message),
             WaitError::Unwinding => Self::Unwinding(message),
             WaitError::WouldDeadlock { path } => Self::WouldDeadlock { message, path },
+            WaitError::NoThread => unreachable!("a wait for room needs no thread"),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Runs things when told that they are ready, and parks and resumes the stacks they run on.
 //!
 //! Knows no actors: it runs [`Runnable`]s. There are three places to run: the work-stealing
-//! [`pool`], a [`thread`] of its own, and the executor [`stepped`] by hand.
+//! [`pool`], a [`thread`] of its own, and the executor [`stepped`] by hand. Closures that block
+//! run on threads of their own kind, see [`blocking`].
 //!
 //! # The rules of the loop
 //!
@@ -18,6 +19,7 @@
 //! So at any time a worker has one loop, at most one resumed stack on top of it, and any number
 //! of parked stacks; nobody runs on the stack of somebody who waits.
 
+pub(crate) mod blocking;
 mod offers;
 pub(crate) mod park;
 pub(crate) mod pool;

@@ -51,8 +51,8 @@ pub use error::{
 pub use id::ActorId;
 pub use mailbox::Overflow;
 pub use observe::{
-    ActorSnapshot, ActorState, Counts, DeadLetter, DeadLetterFeed, LossReason, Snapshot,
-    WorkerSnapshot,
+    ActorSnapshot, ActorState, BlockingSnapshot, Counts, DeadLetter, DeadLetterFeed, LossReason,
+    Snapshot, WorkerSnapshot,
 };
 pub use system::{ShutdownReport, System, SystemBuilder, Unfinished};
 pub use waits::{Awaited, Identity, Wait, WaitEdge, WaitPath};

@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use crate::error::SpawnError;
-use crate::executor::Executor;
+use crate::executor::{Executor, blocking};
 use crate::id::ActorId;
 use crate::observe::{ActorSnapshot, Counts, Letters, Snapshot};
 use crate::sync::{AtomicBool, Mutex, Ordering::Acquire, Ordering::Release};
@@ -92,6 +92,8 @@ impl Shard {
 /// See the [module](self).
 pub(crate) struct Runtime {
     pub(crate) executor: Executor,
+    /// For closures that block.
+    pub(crate) blocking: blocking::Threads,
     pub(crate) clock: Clock,
     pub(crate) timers: Arc<Timers>,
     pub(crate) letters: Letters,
@@ -104,12 +106,14 @@ pub(crate) struct Runtime {
 impl Runtime {
     pub(crate) fn new(
         executor: Executor,
+        blocking: blocking::Threads,
         clock: Clock,
         timers: Arc<Timers>,
         shards: usize,
     ) -> Self {
         Self {
             executor,
+            blocking,
             clock,
             timers,
             letters: Letters::new(),
@@ -175,7 +179,7 @@ impl Runtime {
         drop(gone);
         // ORDERING: Acquire pairs with the Release in `close`.
         if self.closing.load(Acquire) && self.is_empty() {
-            self.executor.end();
+            self.end_threads();
             let closers = std::mem::take(&mut *self.closers.lock());
             closers.into_iter().for_each(wake_quietly);
         }
@@ -193,9 +197,14 @@ impl Runtime {
         let mut residents = self.residents();
         residents.reverse();
         if residents.is_empty() {
-            self.executor.end();
+            self.end_threads();
         }
         residents
+    }
+
+    fn end_threads(&self) {
+        self.executor.end();
+        self.blocking.end();
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -262,6 +271,7 @@ impl Runtime {
                 Executor::Pool(pool) => pool.workers(),
                 Executor::Stepped(_) => Vec::new(),
             },
+            blocking: self.blocking.snapshot(),
             timers: self.timers.len(),
         }
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::actor::{Actor, Addr, FromOutside, Spawner, wait};
 use crate::error::{BuildError, WaitError};
 use crate::executor::Executor;
+use crate::executor::blocking::Threads;
 use crate::executor::pool::Pool;
 use crate::executor::stacks::StackLimits;
 use crate::observe::{ActorSnapshot, ActorState, DeadLetterFeed, Snapshot};
@@ -111,7 +112,8 @@ impl System {
     /// The mailboxes are told to close in reverse order of spawning, and they drain at the same
     /// time: what a draining actor sends to another one comes back as `Stopped`.
     ///
-    /// At the deadline the actors that have not ended are killed: their waits end with an error.
+    /// At the deadline the actors that have not ended are killed: their waits end with an error,
+    /// but for those for a closure that [blocks](crate::Context::blocking).
     /// Whoever has still not ended is named in the report. A handler that does not wait goes on
     /// on its thread, which ends when the handler does.
     ///
@@ -285,6 +287,7 @@ pub struct SystemBuilder {
     clock: Clock,
     stack_bytes: usize,
     max_stacks: usize,
+    max_blocking_threads: usize,
 }
 
 impl SystemBuilder {
@@ -295,6 +298,7 @@ impl SystemBuilder {
             clock: Clock::machine(),
             stack_bytes: 1 << 20,
             max_stacks: 16_384,
+            max_blocking_threads: 512,
         }
     }
 
@@ -334,6 +338,15 @@ impl SystemBuilder {
         self
     }
 
+    /// How many threads there may be for closures that block, started when they are needed; see
+    /// [`Context::blocking`](crate::Context::blocking). Beyond them closures are queued. The
+    /// default is 512. With 0, handlers of the pool that would block get
+    /// [`WaitError::NoThread`].
+    pub fn max_blocking_threads(mut self, threads: usize) -> Self {
+        self.max_blocking_threads = threads;
+        self
+    }
+
     /// Starts the system, and returns when its workers are ready.
     ///
     /// # Errors
@@ -347,8 +360,9 @@ impl SystemBuilder {
         let limits = Arc::new(StackLimits::new(self.stack_bytes, self.max_stacks));
         let timers = Timers::start(&self.clock, self.workers).map_err(BuildError::Thread)?;
         let pool = Pool::start(&self.name, self.workers, &limits)?;
+        let blocking = Threads::new(&self.name, self.max_blocking_threads);
         let shards = self.workers;
-        let runtime = Runtime::new(Executor::Pool(pool), self.clock, timers, shards);
+        let runtime = Runtime::new(Executor::Pool(pool), blocking, self.clock, timers, shards);
         Ok(System::from_runtime(Arc::new(runtime)))
     }
 }
@@ -360,6 +374,7 @@ impl fmt::Debug for SystemBuilder {
             .field("name", &self.name)
             .field("stack_size", &self.stack_bytes)
             .field("max_stacks", &self.max_stacks)
+            .field("max_blocking_threads", &self.max_blocking_threads)
             .finish_non_exhaustive()
     }
 }

@@ -17,6 +17,7 @@ pub use crate::time::ManualClock;
 
 use crate::error::BuildError;
 use crate::executor::Executor;
+use crate::executor::blocking::Threads;
 use crate::executor::stacks::StackLimits;
 use crate::executor::stepped::{StepLoop, Stepped};
 use crate::runtime::Runtime;
@@ -93,7 +94,9 @@ impl Stepper {
             .map_err(BuildError::Stack)?;
         let clock = Clock::Manual(clock);
         let timers = Timers::start(&clock, 1).map_err(BuildError::Thread)?;
-        let runtime = Runtime::new(Executor::Stepped(stepped), clock, timers, 1);
+        // Closures that block run in their steps.
+        let blocking = Threads::new("stepped", 0);
+        let runtime = Runtime::new(Executor::Stepped(stepped), blocking, clock, timers, 1);
         Ok(Self {
             steps,
             system: System::from_runtime(Arc::new(runtime)),

@@ -99,15 +99,7 @@ pub(crate) fn wait<T>(
     mut poll: impl FnMut(&Waker) -> Poll<T>,
 ) -> Result<Option<T>, WaitError> {
     let record = OnceCell::new();
-    let mut waiting = Waiting {
-        runtime,
-        goal,
-        deadline,
-        frame: Frame::current(),
-        record: &record,
-        before: None,
-        timer: None,
-    };
+    let mut waiting = Waiting::new(runtime, goal, deadline, &record);
     block(&runtime.executor, |waker| {
         if let Poll::Ready(outcome) = poll(waker) {
             return Poll::Ready(Ok(Some(outcome)));
@@ -123,6 +115,21 @@ pub(crate) fn wait<T>(
         }
         Poll::Pending
     })?
+}
+
+/// Shows a wait of the handler that runs here, which nothing ends before `run` has returned.
+pub(super) fn shown_to_the_end<R>(
+    runtime: &Runtime,
+    goal: &dyn Goal,
+    run: impl FnOnce() -> R,
+) -> R {
+    let record = OnceCell::new();
+    let mut waiting = Waiting::new(runtime, goal, None, &record);
+    if let Some(frame) = waiting.frame {
+        frame.before_wait();
+        waiting.show(frame, None);
+    }
+    run()
 }
 
 /// Has this thread run the actor that is waited for, if nobody runs it and any thread may, until
@@ -164,15 +171,7 @@ pub(super) fn run_awaited(
     };
     let goal = Buried { goal, target };
     let record = OnceCell::new();
-    let mut waiting = Waiting {
-        runtime: target.runtime(),
-        goal: &goal,
-        deadline: None,
-        frame: Some(frame),
-        record: &record,
-        before: None,
-        timer: None,
-    };
+    let mut waiting = Waiting::new(target.runtime(), &goal, None, &record);
     waiting.begin(None)?;
     target
         .clone()
@@ -213,6 +212,24 @@ struct Waiting<'a> {
 }
 
 impl<'a> Waiting<'a> {
+    #[inline]
+    fn new(
+        runtime: &'a Runtime,
+        goal: &'a dyn Goal,
+        deadline: Option<Instant>,
+        record: &'a OnceCell<Record<'a>>,
+    ) -> Self {
+        Self {
+            runtime,
+            goal,
+            deadline,
+            frame: Frame::current(),
+            record,
+            before: None,
+            timer: None,
+        }
+    }
+
     /// Does what has to be done before a handler parks; an error if it must not.
     #[inline]
     fn begin(&mut self, waker: Option<&Waker>) -> Result<(), WaitError> {

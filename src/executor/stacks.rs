@@ -249,16 +249,21 @@ impl RunningStack {
         &self.waker
     }
 
+    /// Makes sure that the next [`park`](Self::park) is not refused.
+    pub(crate) fn provide_spare(&self) -> Result<(), WaitError> {
+        if self.control.was_parked() {
+            return Ok(());
+        }
+        // The loop is ours, so somebody must begin a new one.
+        // SAFETY: a worker's stacks are owned by the value that this points to.
+        unsafe { &*self.stacks }.provide_spare()
+    }
+
     /// Leaves this stack until its waker is called; the worker goes on with another one.
     ///
     /// May return without a call. Returns at once if the waker was called since the last wait.
     pub(crate) fn park(&self) -> Result<(), WaitError> {
-        // SAFETY: a worker's stacks are owned by the value that this points to.
-        let stacks = unsafe { &*self.stacks };
-        if !self.control.was_parked() {
-            // The loop is ours, so somebody must begin a new one.
-            stacks.provide_spare()?;
-        }
+        self.provide_spare()?;
         if !self.control.token.prepare() {
             return Ok(());
         }

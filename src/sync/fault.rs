@@ -69,6 +69,8 @@ pub(crate) enum Fault {
     WaiterNotCalled,
     /// A caller lets the waiter go on without publishing that it is done with the waker.
     CallUnpublished,
+    /// The waiter says that it waits before it has left its waker.
+    WaiterLate,
     /// A worker says that an offer is empty before it has moved the task out.
     OfferEmptiedFirst,
     /// Whoever makes an offer reads the watch without a fence.

@@ -1,6 +1,8 @@
 //! Handlers that wait: they hold a stack and no thread, and their actors handle nothing else
 //! meanwhile.
 
+mod blocking;
+mod futures;
 mod interrupted;
 mod limited;
 mod unwinding;
