@@ -327,11 +327,17 @@ impl SystemBuilder {
     ///
     /// # Errors
     ///
-    /// If there are to be no workers, or if the operating system refuses a thread or the memory
-    /// of a worker's first stack. What was started ends again.
+    /// If there are to be no workers or fewer stacks than workers, or if the operating system
+    /// refuses a thread or the memory of a worker's first stack. What was started ends again.
     pub fn build(self) -> Result<System, BuildError> {
         if self.workers == 0 {
             return Err(BuildError::NoWorkers);
+        }
+        if self.max_stacks < self.workers {
+            return Err(BuildError::TooFewStacks {
+                stacks: self.max_stacks,
+                workers: self.workers,
+            });
         }
         let limits = Arc::new(StackLimits::new(self.stack_bytes, self.max_stacks));
         let timers = Timers::start(&self.clock, self.workers).map_err(BuildError::Thread)?;
