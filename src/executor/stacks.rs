@@ -10,6 +10,8 @@
     reason = "reaches the running stack through a pointer in a thread-local"
 )]
 
+mod limits;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
@@ -21,51 +23,14 @@ use std::task::{Wake, Waker};
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
+pub(crate) use self::limits::StackLimits;
+
 use super::park::{Token, context, set_context};
 use super::ready::{Linked, ReadyList};
 use super::sleep::Bell;
 use crate::error::WaitError;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed};
 use crate::unwind::forget_quietly;
-
-/// How large the stacks of a system are, and how many there may be.
-#[derive(Debug)]
-pub(crate) struct StackLimits {
-    pub(crate) stack_bytes: usize,
-    pub(crate) max_stacks: usize,
-    live: AtomicUsize,
-}
-
-impl StackLimits {
-    pub(crate) fn new(stack_bytes: usize, max_stacks: usize) -> Self {
-        Self {
-            stack_bytes,
-            max_stacks,
-            live: AtomicUsize::new(0),
-        }
-    }
-
-    /// Counts one more stack, if there may be one.
-    fn admit(&self) -> bool {
-        // ORDERING: Relaxed: only the number counts, nothing is published through it.
-        self.live
-            .fetch_update(Relaxed, Relaxed, |live| {
-                (live < self.max_stacks).then_some(live + 1)
-            })
-            .is_ok()
-    }
-
-    /// Whether less than half of the stacks that there may be are there.
-    fn has_plenty(&self) -> bool {
-        // ORDERING: Relaxed, as above.
-        self.live.load(Relaxed) <= self.max_stacks / 2
-    }
-
-    fn dismiss(&self) {
-        // ORDERING: Relaxed, as above.
-        self.live.fetch_sub(1, Relaxed);
-    }
-}
 
 /// Where a worker's parked stacks are made ready, and how it is called.
 pub(crate) struct Hub {
