@@ -18,6 +18,7 @@
 //! So at any time a worker has one loop, at most one resumed stack on top of it, and any number
 //! of parked stacks; nobody runs on the stack of somebody who waits.
 
+mod memory;
 pub(crate) mod park;
 pub(crate) mod pool;
 mod ready;

@@ -305,10 +305,11 @@ impl SystemBuilder {
         self
     }
 
-    /// The address space of each stack on which handlers run, in bytes. Memory is used only as
-    /// far as a handler reaches. The default is 1 MiB; below 64 KiB there is little room for
-    /// handlers. A stack that overflows hits a guard page
-    /// and ends the process.
+    /// The address space of each stack on which handlers run, in bytes. The default is 1 MiB;
+    /// less than 64 KiB is rounded up to that.
+    ///
+    /// Memory is used page by page, as far as a handler reaches. A stack that overflows hits a
+    /// guard (of 64 KiB on Unix) and ends the process.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_bytes = bytes;
         self
@@ -316,8 +317,8 @@ impl SystemBuilder {
 
     /// How many stacks the pool may have: one for each worker, and one for each handler that
     /// waits; so not below the number of workers. Beyond it a wait is refused with
-    /// [`WaitError::NoStack`]. The default is 16,384, which needs half of the memory mappings
-    /// that Linux gives a process by default.
+    /// [`WaitError::NoStack`]. The default is 16,384. A stack needs two memory mappings, so these
+    /// need half of what Linux gives a process by default.
     pub fn max_stacks(mut self, stacks: usize) -> Self {
         self.max_stacks = stacks;
         self

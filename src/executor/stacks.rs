@@ -14,23 +14,22 @@ mod limits;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::error::Error;
 use std::io;
-use std::panic::catch_unwind;
 use std::ptr;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 pub(crate) use self::limits::StackLimits;
 
+use super::memory::{self, StackMemory};
 use super::park::{Token, context, set_context};
 use super::ready::{Linked, ReadyList};
 use super::sleep::Bell;
 use crate::error::WaitError;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed};
-use crate::unwind::forget_quietly;
 
 /// Where a worker's parked stacks are made ready, and how it is called.
 pub(crate) struct Hub {
@@ -152,25 +151,12 @@ pub(crate) trait Drive {
     fn drive(&self, stack: &RunningStack) -> LoopEnd;
 }
 
-type Handler = Coroutine<Command, Switch, (), DefaultStack>;
+type Handler = Coroutine<Command, Switch, (), StackMemory>;
 
 /// Boxed wherever it is kept: moving it costs more than a switch.
 struct Stack {
     coroutine: Handler,
     control: Arc<StackControl>,
-}
-
-/// Memory for a stack, or an error.
-///
-/// Where the system refuses the second of the two steps that it takes, or the size is beyond
-/// all addresses, the library that maps the memory may panic.
-fn obtain_memory(bytes: usize) -> io::Result<DefaultStack> {
-    catch_unwind(|| DefaultStack::new(bytes)).unwrap_or_else(|payload| {
-        forget_quietly(payload);
-        Err(io::Error::other(
-            "the memory for a stack could not be mapped",
-        ))
-    })
 }
 
 thread_local! {
@@ -301,13 +287,14 @@ impl Stacks {
 
     fn provide_spare(&self) -> Result<(), WaitError> {
         self.prepare().map_err(|error| {
-            tracing::warn!(target: "greenroom", %error, "a handler could not wait");
+            let error: &(dyn Error + 'static) = &error;
+            tracing::warn!(target: "greenroom", error, "a handler could not wait");
             WaitError::NoStack
         })
     }
 
     fn create(&self) -> io::Result<Box<Stack>> {
-        let memory = obtain_memory(self.limits.stack_bytes)?;
+        let memory = memory::obtain(self.limits.stack_bytes)?;
         let control = Arc::new(StackControl {
             token: Token::new(),
             hub: self.hub.clone(),

@@ -3,6 +3,7 @@
 
 mod interrupted;
 mod limited;
+mod stacks;
 mod unwinding;
 
 use std::sync::Arc;
