@@ -308,8 +308,10 @@ impl SystemBuilder {
     /// The address space of each stack on which handlers run, in bytes. The default is 1 MiB;
     /// less than 64 KiB is rounded up to that.
     ///
-    /// Memory is used page by page, as far as a handler reaches. A stack that overflows hits a
-    /// guard (of 64 KiB on Unix) and ends the process.
+    /// Memory is used page by page, as far as a handler reaches. What the next handlers do not
+    /// need of it is given back when the worker has nothing to do, or after some 1024 waits: on
+    /// Linux at once, on other Unix systems when they are short of memory, on Windows with the
+    /// stack. A stack that overflows hits a guard (of 64 KiB on Unix) and ends the process.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_bytes = bytes;
         self

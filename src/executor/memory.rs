@@ -1,4 +1,4 @@
-//! The memory of stacks: where it comes from, and what guards its end.
+//! The memory of stacks: where it comes from, what guards its end, and how it is given back.
 //!
 //! On Unix a stack is a mapping of its own: a guard of 64 KiB at the low end, which nobody may
 //! touch, and above it what was asked for. It takes up address space at once and memory page by
@@ -9,6 +9,9 @@
 //! a single page.
 //!
 //! On Windows the system has a part in growing a stack, so corosensei's own is used there.
+//!
+//! Pages that were touched stay until they are given back. That is the business of whoever keeps
+//! stacks that are at rest; [`Depths`] is the part of a stack that is of no use to those.
 
 use std::io;
 
@@ -19,11 +22,15 @@ mod imp;
 #[path = "memory/windows.rs"]
 mod imp;
 
-pub(crate) use imp::StackMemory;
+pub(crate) use imp::{Depths, StackMemory};
 
 /// The smallest stack. It costs address space only, and a handler that panics needs this much to
 /// say so.
 const MIN_BYTES: usize = 64 << 10;
+/// How much of a stack, from its top, is never given back: the frames of a stack at rest lie
+/// there, and a handler that does not go deep finds its pages still in place.
+#[cfg(unix)]
+const KEPT_BYTES: usize = 16 << 10;
 
 const _: () = assert!(MIN_BYTES >= corosensei::stack::MIN_STACK_SIZE);
 

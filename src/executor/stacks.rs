@@ -10,6 +10,7 @@
     reason = "reaches the running stack through a pointer in a thread-local"
 )]
 
+mod free;
 mod limits;
 
 use std::cell::{Cell, RefCell};
@@ -24,7 +25,8 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 pub(crate) use self::limits::StackLimits;
 
-use super::memory::{self, StackMemory};
+use self::free::FreeList;
+use super::memory::{self, Depths, StackMemory};
 use super::park::{Token, context, set_context};
 use super::ready::{Linked, ReadyList};
 use super::sleep::Bell;
@@ -133,6 +135,8 @@ pub(crate) enum Switch {
     Parked,
     /// It has nothing to do; its loop is over.
     Free,
+    /// It has nothing to do and nor has the worker, which is about to sleep.
+    Idle,
     /// Its loop ended because the worker is to end.
     Ended,
 }
@@ -142,6 +146,8 @@ pub(crate) enum Switch {
 pub(crate) enum LoopEnd {
     /// The stack was parked meanwhile, or the loop was for one turn only.
     Over,
+    /// The worker is about to sleep, and stacks were used since memory was last given back.
+    Idle,
     /// The worker is to end.
     WorkerEnds,
 }
@@ -157,7 +163,15 @@ type Handler = Coroutine<Command, Switch, (), StackMemory>;
 struct Stack {
     coroutine: Handler,
     control: Arc<StackControl>,
+    /// The part of its memory that is not used while it is free.
+    depths: Depths,
+    /// How often it has come to the free ones.
+    returns: u32,
 }
+
+/// More than lies below the frame of a coroutine's closure while that is suspended between two
+/// loops: the frames that switch away.
+const SWITCH_BYTES: usize = 4 << 10;
 
 thread_local! {
     /// The pooled stack that runs on this thread now.
@@ -234,8 +248,7 @@ pub(crate) struct Stacks {
     limits: Arc<StackLimits>,
     /// The worker's loop. Set once, before the first stack.
     driver: Cell<Option<*const dyn Drive>>,
-    #[expect(clippy::vec_box, reason = "a stack is never moved once it is made")]
-    free: RefCell<Vec<Box<Stack>>>,
+    free: RefCell<FreeList>,
     /// Parked stacks by their place; the gaps are listed in `gaps`.
     parked: RefCell<Vec<Option<Box<Stack>>>>,
     gaps: RefCell<Vec<usize>>,
@@ -252,7 +265,7 @@ impl Stacks {
             hub,
             limits,
             driver: Cell::new(None),
-            free: RefCell::new(Vec::new()),
+            free: RefCell::default(),
             parked: RefCell::new(Vec::new()),
             gaps: RefCell::new(Vec::new()),
             ready: RefCell::new(VecDeque::new()),
@@ -295,6 +308,7 @@ impl Stacks {
 
     fn create(&self) -> io::Result<Box<Stack>> {
         let memory = memory::obtain(self.limits.stack_bytes)?;
+        let depths = Depths::of(&memory);
         let control = Arc::new(StackControl {
             token: Token::new(),
             hub: self.hub.clone(),
@@ -315,6 +329,11 @@ impl Stacks {
                 waker: Waker::from(known.clone()),
                 control: known,
             };
+            let frames_end = (&raw const running).addr() - SWITCH_BYTES;
+            assert!(
+                !depths.contain(frames_end),
+                "a free stack's frames lie in the part that is kept"
+            );
             let mut command = command;
             while matches!(command, Command::Drive) {
                 RUNNING.set(&running);
@@ -325,11 +344,17 @@ impl Stacks {
                 let end = unsafe { &*driver }.drive(&running);
                 command = yielder.suspend(match end {
                     LoopEnd::Over => Switch::Free,
+                    LoopEnd::Idle => Switch::Idle,
                     LoopEnd::WorkerEnds => Switch::Ended,
                 });
             }
         });
-        Ok(Box::new(Stack { coroutine, control }))
+        Ok(Box::new(Stack {
+            coroutine,
+            control,
+            depths,
+            returns: 0,
+        }))
     }
 
     /// Begins a loop on a free stack, and returns when that stack switches back.
@@ -410,6 +435,8 @@ impl Stacks {
         match switch {
             Switch::Parked => self.keep_parked(stack),
             Switch::Free | Switch::Ended => self.keep_free(stack),
+            // The worker needs it for its next loop.
+            Switch::Idle => self.free.borrow_mut().push(stack),
         }
         switch
     }
@@ -438,6 +465,16 @@ impl Stacks {
         }
     }
 
+    /// Whether a free stack was used since memory was last given back.
+    pub(crate) fn has_untrimmed(&self) -> bool {
+        self.free.borrow().has_untrimmed()
+    }
+
+    /// Gives back the memory that handlers have left behind on the free stacks.
+    pub(crate) fn trim(&self) {
+        self.free.borrow_mut().trim();
+    }
+
     fn discard(&self, mut stack: Stack) {
         let below = RUNNING.get();
         let result = stack.coroutine.resume(Command::Quit);
@@ -449,7 +486,7 @@ impl Stacks {
 
 impl Drop for Stacks {
     fn drop(&mut self) {
-        for stack in self.free.take() {
+        for stack in self.free.take().into_stacks() {
             self.discard(*stack);
         }
         // A parked stack holds a handler in the middle; unwinding it would run user code that

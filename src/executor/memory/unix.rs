@@ -1,11 +1,16 @@
 //! Stacks from `mmap`, two mappings each: a guard at the low end, and the stack above it.
-#![expect(unsafe_code, reason = "maps memory, protects it and unmaps it")]
+#![expect(
+    unsafe_code,
+    reason = "maps memory, protects it, drops its pages and unmaps it"
+)]
 
 use std::io;
 use std::ptr::{self, NonNull};
 
 use corosensei::stack::valgrind::ValgrindStackRegistration;
 use corosensei::stack::{Stack, StackPointer};
+
+use super::KEPT_BYTES;
 
 /// How much lies below a stack that nobody may touch.
 const GUARD_BYTES: usize = 64 << 10;
@@ -23,10 +28,35 @@ const MAP_FLAGS: libc::c_int = libc::MAP_STACK;
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "openbsd")))]
 const MAP_FLAGS: libc::c_int = 0;
 
+/// The advice by which pages are given back. On Linux it takes them at once.
+#[cfg(not(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "illumos",
+    target_os = "solaris",
+)))]
+const GIVE_BACK: libc::c_int = libc::MADV_DONTNEED;
+/// The advice by which pages are given back. These systems take them when they need some; the
+/// advice that Linux understands would change nothing here.
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "illumos",
+    target_os = "solaris",
+))]
+const GIVE_BACK: libc::c_int = libc::MADV_FREE;
+
 /// The memory of one stack.
 pub(crate) struct StackMemory {
     base: StackPointer,
     limit: StackPointer,
+    depths: Depths,
     /// Tells Valgrind about the stack, and stands before the mapping so that it is dropped first.
     _registration: ValgrindStackRegistration,
     /// Unmapped when it is dropped.
@@ -61,6 +91,10 @@ pub(super) fn map(bytes: usize) -> io::Result<StackMemory> {
     Ok(StackMemory {
         base: address(limit + whole),
         limit: address(limit),
+        depths: Depths {
+            start: usable,
+            bytes: room.saturating_sub(KEPT_BYTES.next_multiple_of(page)),
+        },
         _registration: ValgrindStackRegistration::new(mapping.start.as_ptr(), whole),
         _mapping: mapping,
     })
@@ -126,5 +160,43 @@ impl Drop for Mapping {
         debug_assert!(
             refused == 0 || io::Error::last_os_error().kind() == io::ErrorKind::OutOfMemory
         );
+    }
+}
+
+/// The part of a stack that lies below the frames of a stack at rest.
+#[derive(Clone, Copy)]
+pub(crate) struct Depths {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+impl Depths {
+    pub(crate) fn of(memory: &StackMemory) -> Self {
+        memory.depths
+    }
+
+    /// Whether this address lies in the part.
+    pub(crate) fn contain(self, address: usize) -> bool {
+        let start = self.start.addr().get();
+        (start..start + self.bytes).contains(&address)
+    }
+
+    /// Gives the pages of the part back to the operating system; they are new when they are
+    /// touched again.
+    ///
+    /// A system that does not take them, from a process that has locked its memory for one, is
+    /// left alone: the pages go on to be used.
+    ///
+    /// # Safety
+    ///
+    /// The stack's memory has not been dropped, and nothing in the part is used any more: its
+    /// content is lost.
+    pub(crate) unsafe fn give_back(self) {
+        if self.bytes == 0 {
+            return;
+        }
+        // SAFETY: the pages are mapped and their content is of no use, by this method's contract.
+        // Their protection is not changed.
+        unsafe { libc::madvise(self.start.as_ptr().cast(), self.bytes, GIVE_BACK) };
     }
 }

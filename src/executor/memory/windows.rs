@@ -1,5 +1,11 @@
 //! Stacks of corosensei's: Windows grows a stack itself and moves its guard with it, for which
 //! the thread's record of its stack must be kept up at each switch.
+//!
+//! Nothing is given back here while a stack is kept.
+#![expect(
+    unsafe_code,
+    reason = "has the interface of the memory on other platforms"
+)]
 
 use std::io;
 
@@ -12,4 +18,25 @@ pub(super) fn map(bytes: usize) -> io::Result<StackMemory> {
         return Err(io::ErrorKind::OutOfMemory.into());
     }
     StackMemory::new(bytes)
+}
+
+/// The part of a stack that could be given back: none.
+#[derive(Clone, Copy)]
+pub(crate) struct Depths;
+
+impl Depths {
+    pub(crate) fn of(_: &StackMemory) -> Self {
+        Self
+    }
+
+    pub(crate) fn contain(self, _address: usize) -> bool {
+        false
+    }
+
+    /// Does nothing.
+    ///
+    /// # Safety
+    ///
+    /// Has no conditions on this platform.
+    pub(crate) unsafe fn give_back(self) {}
 }

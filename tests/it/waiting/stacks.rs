@@ -1,4 +1,4 @@
-//! The memory of stacks: how much there is of it, and what lies at its end.
+//! The memory of stacks: how much there is of it, what lies at its end, and when it is given back.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -10,7 +10,7 @@ use greenroom::testkit::{ManualClock, Stepper};
 use greenroom::{AskError, BuildError, System, SystemBuilder};
 
 use super::{HOUR, parked_stacks, sleep_for};
-use crate::support::{PATIENCE, Player, act, alone, eventually, in_time};
+use crate::support::{Act, PATIENCE, Player, act, alone, eventually, in_time};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -92,7 +92,10 @@ mod seen_by_linux {
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 
+    use greenroom::Addr;
+
     use super::*;
+    use crate::support::{Borrow, Debtor, Log, Pay, gate};
 
     /// Whether the sanitizer is there, which keeps memory and handles signals itself.
     fn is_sanitized() -> bool {
@@ -117,6 +120,123 @@ mod seen_by_linux {
     fn all_workers_sleep(system: &System) -> bool {
         let workers = system.snapshot().workers;
         workers.iter().all(|worker| worker.asleep)
+    }
+
+    #[test]
+    fn memory_that_parked_handlers_used_is_given_back_when_the_worker_sleeps() {
+        alone(|| {
+            if is_sanitized() {
+                return;
+            }
+            const DEPTH: usize = 512 * KIB;
+            const HANDLERS: usize = 60;
+            let clock = ManualClock::new();
+            let builder = System::builder().workers(2).clock(&clock);
+            let system = builder.build().expect("the machine has two threads");
+            let players: Vec<_> = (0..HANDLERS)
+                .map(|_| system.spawn(Player::default()))
+                .collect();
+            eventually("all sleep", || all_workers_sleep(&system));
+            let before = resident();
+            // Twice, since what was given back once is used again.
+            for round in 0..2 {
+                let sleeps: Vec<_> = players
+                    .iter()
+                    .map(|player| {
+                        player.ask(act(|_, ctx| {
+                            go_down::<{ 4 * KIB }>(DEPTH);
+                            ctx.sleep(HOUR)
+                        }))
+                    })
+                    .collect();
+                eventually("all wait", || parked_stacks(&system) == HANDLERS);
+                let used = resident() - before;
+                assert!(used > HANDLERS * DEPTH * 9 / 10, "{used} in round {round}");
+                clock.advance(HOUR);
+                for sleep in sleeps {
+                    eventually("it wakes up", || sleep.is_ready());
+                    assert_eq!(sleep.wait().unwrap(), Ok(()));
+                }
+                eventually("all sleep", || all_workers_sleep(&system));
+                let kept = resident().saturating_sub(before);
+                assert!(kept < 2 * MIB, "{kept} in round {round}");
+            }
+            assert!(in_time(move || system.shutdown(PATIENCE)).is_clean());
+        });
+    }
+
+    #[test]
+    fn memory_that_a_handler_used_without_waiting_is_given_back_when_the_worker_sleeps() {
+        alone(|| {
+            if is_sanitized() {
+                return;
+            }
+            let (builder, _clock) = stacks_of(64 * MIB);
+            let system = builder.build().expect("there is memory for a stack");
+            let player = system.spawn(Player::default());
+            eventually("it sleeps", || all_workers_sleep(&system));
+            let before = resident();
+            let used = player.ask(act(|_, _| {
+                go_down::<{ 4 * KIB }>(32 * MIB);
+                resident()
+            }));
+            eventually("it answers", || used.is_ready());
+            let used = used.wait().unwrap() - before;
+            assert!(used > 31 * MIB, "{used}");
+            eventually("it sleeps", || all_workers_sleep(&system));
+            let kept = resident().saturating_sub(before);
+            assert!(kept < 2 * MIB, "{kept}");
+            assert!(in_time(move || system.shutdown(PATIENCE)).is_clean());
+        });
+    }
+
+    #[test]
+    fn memory_is_given_back_after_some_thousand_waits_by_a_worker_that_never_sleeps() {
+        alone(|| {
+            if is_sanitized() {
+                return;
+            }
+            const WAITS: usize = 5000;
+            let (builder, _clock) = stacks_of(64 * MIB);
+            let system = builder.build().expect("there is memory for stacks");
+            let debtor = system.spawn(Debtor::default());
+            let player = system.actor().capacity(2 * WAITS);
+            let player = player.spawn(Player::default()).expect("it is no limit");
+            // Everything stands in the queue before the worker comes to it, and what ends a wait
+            // stands in another queue by then: there is always something to do.
+            let holder = system.spawn(Log::default());
+            let (hold, gate) = gate();
+            holder.send(hold).unwrap();
+            gate.wait_until_held();
+            let before = resident();
+            let first = player.ask(wait_after_diving(&debtor, 32 * MIB));
+            (0..WAITS).for_each(|_| {
+                let wait = wait_after_diving(&debtor, 0);
+                player.send(wait).expect("there is room");
+            });
+            let last = player.ask(wait_after_diving(&debtor, 0));
+            gate.open();
+            let [first, last] = [first, last].map(|told| {
+                eventually("it is told", || told.is_ready());
+                told.wait().unwrap().saturating_sub(before)
+            });
+            assert!(first > 31 * MIB, "{first}");
+            assert!(last < 4 * MIB, "{last}");
+            assert!(in_time(move || system.shutdown(PATIENCE)).is_clean());
+        });
+    }
+
+    /// A message whose handler goes this deep, comes back, waits once, and tells what the process
+    /// has in use then.
+    fn wait_after_diving(debtor: &Addr<Debtor>, bytes: usize) -> Act<usize> {
+        let asked = debtor.clone();
+        act(move |_, _| {
+            go_down::<{ 4 * KIB }>(bytes);
+            let owed = asked.ask(Borrow);
+            asked.send(Pay(1)).expect("there is room");
+            owed.wait().expect("it is paid");
+            resident()
+        })
     }
 
     /// The stacks of this size among the mappings of this process that lie above a guard, and
