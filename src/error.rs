@@ -343,6 +343,14 @@ pub enum BuildError {
     /// A pool needs at least one worker.
     #[error("a pool needs at least one worker")]
     NoWorkers,
+    /// Each worker of a pool needs a stack, also if no handler ever waits.
+    #[error("a pool of {workers} workers needs more than {stacks} stacks")]
+    TooFewStacks {
+        /// How many stacks there may be.
+        stacks: usize,
+        /// How many workers there are to be.
+        workers: usize,
+    },
     /// The operating system refused a thread.
     #[error("the operating system refused a thread")]
     Thread(#[source] std::io::Error),

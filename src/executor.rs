@@ -20,6 +20,7 @@
 //! of parked stacks; nobody runs on the stack of somebody who waits.
 
 pub(crate) mod blocking;
+mod memory;
 mod offers;
 pub(crate) mod park;
 pub(crate) mod pool;

@@ -10,8 +10,28 @@
 
 #![warn(unreachable_pub)]
 
-#[cfg(not(any(unix, windows)))]
-compile_error!("greenroom parks stacks, for which it needs a platform that corosensei supports");
+// The list is corosensei's, from its `arch` module.
+#[cfg(not(any(
+    all(
+        unix,
+        any(
+            target_arch = "x86_64",
+            target_arch = "x86",
+            target_arch = "aarch64",
+            all(target_arch = "arm", not(target_vendor = "apple")),
+            target_arch = "riscv64",
+            target_arch = "riscv32",
+            target_arch = "loongarch64",
+            all(target_arch = "powerpc64", target_abi = "elfv2"),
+        )
+    ),
+    all(windows, any(target_arch = "x86_64", target_arch = "x86")),
+)))]
+compile_error!(
+    "greenroom parks stacks by means of corosensei, which supports Unix on x86-64, x86, AArch64, \
+     ARM (but for Apple's), RISC-V, LoongArch64 and PowerPC64 (ELFv2), and Windows on x86-64 and \
+     x86; this target is none of them"
+);
 
 // In order of dependence: a module imports from those above it only.
 mod sync;

@@ -320,10 +320,13 @@ impl SystemBuilder {
         self
     }
 
-    /// The address space of each stack on which handlers run, in bytes. Memory is used only as
-    /// far as a handler reaches. The default is 1 MiB; below 64 KiB there is little room for
-    /// handlers. A stack that overflows hits a guard page
-    /// and ends the process.
+    /// The address space of each stack on which handlers run, in bytes. The default is 1 MiB;
+    /// less than 64 KiB is rounded up to that.
+    ///
+    /// Memory is used page by page, as far as a handler reaches. What the next handlers do not
+    /// need of it is given back when the worker has nothing to do, or after some 1024 waits: on
+    /// Linux at once, on other Unix systems when they are short of memory, on Windows with the
+    /// stack. A stack that overflows hits a guard (of 64 KiB on Unix) and ends the process.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_bytes = bytes;
         self
@@ -331,8 +334,8 @@ impl SystemBuilder {
 
     /// How many stacks the pool may have: one for each worker, and one for each handler that
     /// waits; so not below the number of workers. Beyond it a wait is refused with
-    /// [`WaitError::NoStack`]. The default is 16,384, which needs half of the memory mappings
-    /// that Linux gives a process by default.
+    /// [`WaitError::NoStack`]. The default is 16,384. A stack needs two memory mappings, so these
+    /// need half of what Linux gives a process by default.
     pub fn max_stacks(mut self, stacks: usize) -> Self {
         self.max_stacks = stacks;
         self
@@ -351,11 +354,17 @@ impl SystemBuilder {
     ///
     /// # Errors
     ///
-    /// If there are to be no workers, or if the operating system refuses a thread or the memory
-    /// of a worker's first stack. What was started ends again.
+    /// If there are to be no workers or fewer stacks than workers, or if the operating system
+    /// refuses a thread or the memory of a worker's first stack. What was started ends again.
     pub fn build(self) -> Result<System, BuildError> {
         if self.workers == 0 {
             return Err(BuildError::NoWorkers);
+        }
+        if self.max_stacks < self.workers {
+            return Err(BuildError::TooFewStacks {
+                stacks: self.max_stacks,
+                workers: self.workers,
+            });
         }
         let limits = Arc::new(StackLimits::new(self.stack_bytes, self.max_stacks));
         let timers = Timers::start(&self.clock, self.workers).map_err(BuildError::Thread)?;

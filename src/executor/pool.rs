@@ -270,6 +270,8 @@ struct Worker {
     /// Whether somebody rang for this worker to search.
     searching: Cell<bool>,
     patience: Cell<Duration>,
+    /// How often it has looked around since there was work. Kept across loops.
+    rounds: Cell<u32>,
 }
 
 impl Worker {
@@ -292,6 +294,7 @@ impl Worker {
             random: Cell::new(index as u32 + 1),
             searching: Cell::new(false),
             patience: Cell::new(PATIENCE),
+            rounds: Cell::new(0),
         };
         let driver: *const dyn Drive = &raw const worker as *const dyn Drive;
         // SAFETY: the worker stays here until its stacks are gone: they are its own field.
@@ -304,8 +307,15 @@ impl Worker {
             return;
         }
         WORKER.set(&worker);
-        // A stack that parked has provided the free one on which the loop goes on.
-        while worker.stacks.begin() != Switch::Ended {}
+        loop {
+            match worker.stacks.begin() {
+                Switch::Ended => break,
+                // All stacks that are not parked are free now, the loop's own too.
+                Switch::Idle => worker.stacks.trim(),
+                // A stack that parked has provided the free one on which the loop goes on.
+                Switch::Parked | Switch::Free => {}
+            }
+        }
         WORKER.set(ptr::null());
     }
 
@@ -434,25 +444,31 @@ impl Worker {
 
 impl Drive for Worker {
     fn drive(&self, stack: &RunningStack) -> LoopEnd {
-        let mut rounds = 0;
+        // Whether a handler may have left memory behind on this stack.
+        let mut used = false;
         loop {
             let mut resumed = 0;
             while resumed < RESUMES_PER_TASK && self.stacks.resume_ready() {
                 resumed += 1;
             }
             if let Some(task) = self.next_task() {
-                rounds = 0;
+                used = true;
+                self.rounds.set(0);
                 self.found_work();
                 self.run_task(task, stack);
                 if stack.was_parked() {
                     return LoopEnd::Over;
                 }
             } else if resumed > 0 {
-                rounds = 0;
-            } else if rounds < ROUNDS_BEFORE_SLEEP {
+                self.rounds.set(0);
+            } else if self.rounds.get() < ROUNDS_BEFORE_SLEEP {
+                let mut rounds = self.rounds.get();
                 relax(&mut rounds);
+                self.rounds.set(rounds);
             } else if self.may_end() {
                 return LoopEnd::WorkerEnds;
+            } else if used || self.stacks.has_untrimmed() {
+                return LoopEnd::Idle;
             } else {
                 self.sleep();
             }

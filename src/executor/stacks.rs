@@ -10,62 +10,28 @@
     reason = "reaches the running stack through a pointer in a thread-local"
 )]
 
+mod free;
+mod limits;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::error::Error;
 use std::io;
-use std::panic::catch_unwind;
 use std::ptr;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
+pub(crate) use self::limits::StackLimits;
+
+use self::free::FreeList;
+use super::memory::{self, Depths, StackMemory};
 use super::park::{Token, context, set_context};
 use super::ready::{Linked, ReadyList};
 use super::sleep::Bell;
 use crate::error::WaitError;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed};
-use crate::unwind::forget_quietly;
-
-/// How large the stacks of a system are, and how many there may be.
-#[derive(Debug)]
-pub(crate) struct StackLimits {
-    pub(crate) stack_bytes: usize,
-    pub(crate) max_stacks: usize,
-    live: AtomicUsize,
-}
-
-impl StackLimits {
-    pub(crate) fn new(stack_bytes: usize, max_stacks: usize) -> Self {
-        Self {
-            stack_bytes,
-            max_stacks,
-            live: AtomicUsize::new(0),
-        }
-    }
-
-    /// Counts one more stack, if there may be one.
-    fn admit(&self) -> bool {
-        // ORDERING: Relaxed: only the number counts, nothing is published through it.
-        self.live
-            .fetch_update(Relaxed, Relaxed, |live| {
-                (live < self.max_stacks).then_some(live + 1)
-            })
-            .is_ok()
-    }
-
-    /// Whether less than half of the stacks that there may be are there.
-    fn has_plenty(&self) -> bool {
-        // ORDERING: Relaxed, as above.
-        self.live.load(Relaxed) <= self.max_stacks / 2
-    }
-
-    fn dismiss(&self) {
-        // ORDERING: Relaxed, as above.
-        self.live.fetch_sub(1, Relaxed);
-    }
-}
 
 /// Where a worker's parked stacks are made ready, and how it is called.
 pub(crate) struct Hub {
@@ -169,6 +135,8 @@ pub(crate) enum Switch {
     Parked,
     /// It has nothing to do; its loop is over.
     Free,
+    /// It has nothing to do and nor has the worker, which is about to sleep.
+    Idle,
     /// Its loop ended because the worker is to end.
     Ended,
 }
@@ -178,6 +146,8 @@ pub(crate) enum Switch {
 pub(crate) enum LoopEnd {
     /// The stack was parked meanwhile, or the loop was for one turn only.
     Over,
+    /// The worker is about to sleep, and stacks were used since memory was last given back.
+    Idle,
     /// The worker is to end.
     WorkerEnds,
 }
@@ -187,26 +157,21 @@ pub(crate) trait Drive {
     fn drive(&self, stack: &RunningStack) -> LoopEnd;
 }
 
-type Handler = Coroutine<Command, Switch, (), DefaultStack>;
+type Handler = Coroutine<Command, Switch, (), StackMemory>;
 
 /// Boxed wherever it is kept: moving it costs more than a switch.
 struct Stack {
     coroutine: Handler,
     control: Arc<StackControl>,
+    /// The part of its memory that is not used while it is free.
+    depths: Depths,
+    /// How often it has come to the free ones.
+    returns: u32,
 }
 
-/// Memory for a stack, or an error.
-///
-/// Where the system refuses the second of the two steps that it takes, or the size is beyond
-/// all addresses, the library that maps the memory may panic.
-fn obtain_memory(bytes: usize) -> io::Result<DefaultStack> {
-    catch_unwind(|| DefaultStack::new(bytes)).unwrap_or_else(|payload| {
-        forget_quietly(payload);
-        Err(io::Error::other(
-            "the memory for a stack could not be mapped",
-        ))
-    })
-}
+/// More than lies below the frame of a coroutine's closure while that is suspended between two
+/// loops: the frames that switch away.
+const SWITCH_BYTES: usize = 4 << 10;
 
 thread_local! {
     /// The pooled stack that runs on this thread now.
@@ -288,8 +253,7 @@ pub(crate) struct Stacks {
     limits: Arc<StackLimits>,
     /// The worker's loop. Set once, before the first stack.
     driver: Cell<Option<*const dyn Drive>>,
-    #[expect(clippy::vec_box, reason = "a stack is never moved once it is made")]
-    free: RefCell<Vec<Box<Stack>>>,
+    free: RefCell<FreeList>,
     /// Parked stacks by their place; the gaps are listed in `gaps`.
     parked: RefCell<Vec<Option<Box<Stack>>>>,
     gaps: RefCell<Vec<usize>>,
@@ -306,7 +270,7 @@ impl Stacks {
             hub,
             limits,
             driver: Cell::new(None),
-            free: RefCell::new(Vec::new()),
+            free: RefCell::default(),
             parked: RefCell::new(Vec::new()),
             gaps: RefCell::new(Vec::new()),
             ready: RefCell::new(VecDeque::new()),
@@ -341,13 +305,15 @@ impl Stacks {
 
     fn provide_spare(&self) -> Result<(), WaitError> {
         self.prepare().map_err(|error| {
-            tracing::warn!(target: "greenroom", %error, "a handler could not wait");
+            let error: &(dyn Error + 'static) = &error;
+            tracing::warn!(target: "greenroom", error, "a handler could not wait");
             WaitError::NoStack
         })
     }
 
     fn create(&self) -> io::Result<Box<Stack>> {
-        let memory = obtain_memory(self.limits.stack_bytes)?;
+        let memory = memory::obtain(self.limits.stack_bytes)?;
+        let depths = Depths::of(&memory);
         let control = Arc::new(StackControl {
             token: Token::new(),
             hub: self.hub.clone(),
@@ -368,6 +334,11 @@ impl Stacks {
                 waker: Waker::from(known.clone()),
                 control: known,
             };
+            let frames_end = (&raw const running).addr() - SWITCH_BYTES;
+            assert!(
+                !depths.contain(frames_end),
+                "a free stack's frames lie in the part that is kept"
+            );
             let mut command = command;
             while matches!(command, Command::Drive) {
                 RUNNING.set(&running);
@@ -378,11 +349,17 @@ impl Stacks {
                 let end = unsafe { &*driver }.drive(&running);
                 command = yielder.suspend(match end {
                     LoopEnd::Over => Switch::Free,
+                    LoopEnd::Idle => Switch::Idle,
                     LoopEnd::WorkerEnds => Switch::Ended,
                 });
             }
         });
-        Ok(Box::new(Stack { coroutine, control }))
+        Ok(Box::new(Stack {
+            coroutine,
+            control,
+            depths,
+            returns: 0,
+        }))
     }
 
     /// Begins a loop on a free stack, and returns when that stack switches back.
@@ -463,6 +440,8 @@ impl Stacks {
         match switch {
             Switch::Parked => self.keep_parked(stack),
             Switch::Free | Switch::Ended => self.keep_free(stack),
+            // The worker needs it for its next loop.
+            Switch::Idle => self.free.borrow_mut().push(stack),
         }
         switch
     }
@@ -491,6 +470,16 @@ impl Stacks {
         }
     }
 
+    /// Whether a free stack was used since memory was last given back.
+    pub(crate) fn has_untrimmed(&self) -> bool {
+        self.free.borrow().has_untrimmed()
+    }
+
+    /// Gives back the memory that handlers have left behind on the free stacks.
+    pub(crate) fn trim(&self) {
+        self.free.borrow_mut().trim();
+    }
+
     fn discard(&self, mut stack: Stack) {
         let below = RUNNING.get();
         let result = stack.coroutine.resume(Command::Quit);
@@ -502,7 +491,7 @@ impl Stacks {
 
 impl Drop for Stacks {
     fn drop(&mut self) {
-        for stack in self.free.take() {
+        for stack in self.free.take().into_stacks() {
             self.discard(*stack);
         }
         // A parked stack holds a handler in the middle; unwinding it would run user code that

@@ -18,7 +18,7 @@ use tracing::{Event, Level, Metadata, Subscriber, info_span};
 use tracing_subscriber::layer::{Context as LayerContext, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::support::{Borrow, Debtor, Note, Pay, Player, act, alone, end_of, pool};
+use crate::support::{Borrow, Debtor, Note, PATIENCE, Pay, Player, act, alone, end_of, pool};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -468,7 +468,7 @@ fn a_closure_that_blocks_is_within_the_span_of_its_handler_on_another_thread() {
             let blocked = player.ask(act(|_, ctx| {
                 blocks_in_its_span(ctx) && info_span!("own").in_scope(|| blocks_in_its_span(ctx))
             }));
-            assert!(blocked.wait().unwrap());
+            assert!(blocked.wait_for(PATIENCE).unwrap());
         }
         player.stop();
         end_of(&player);

@@ -5,6 +5,7 @@ mod blocking;
 mod futures;
 mod interrupted;
 mod limited;
+mod stacks;
 mod unwinding;
 
 use std::sync::Arc;

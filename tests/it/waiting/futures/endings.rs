@@ -52,7 +52,13 @@ fn kill_it(system: &System, player: &Addr<Player>, until_it_waits: impl Fn()) {
     assert_eq!(drops.load(SeqCst), 0);
     player.kill();
     let interrupted = Err(WaitError::Interrupted);
-    let expected = (interrupted.clone(), 1, interrupted.clone(), interrupted, Ok(3));
+    let expected = (
+        interrupted.clone(),
+        1,
+        interrupted.clone(),
+        interrupted,
+        Ok(3),
+    );
     assert_eq!(ends.wait_for(PATIENCE).unwrap(), expected);
     assert_eq!(end_of(player), StopReason::Killed);
     assert_eq!(drops.load(SeqCst), 1);
