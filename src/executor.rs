@@ -24,6 +24,7 @@ mod memory;
 mod offers;
 pub(crate) mod park;
 pub(crate) mod pool;
+pub(crate) mod post;
 mod ready;
 mod sleep;
 pub(crate) mod stacks;
@@ -103,6 +104,22 @@ impl Executor {
                 stepped.schedule(task);
                 false
             }
+        }
+    }
+
+    /// Whether no worker looks for something to do.
+    pub(crate) fn is_asleep(&self) -> bool {
+        match self {
+            Self::Pool(pool) => pool.is_asleep(),
+            Self::Stepped(_) => true,
+        }
+    }
+
+    /// Whose handlers wait on parked stacks of workers.
+    pub(crate) fn waiters(&self) -> Vec<post::Label> {
+        match self {
+            Self::Pool(pool) => pool.waiters(),
+            Self::Stepped(_) => Vec::new(),
         }
     }
 

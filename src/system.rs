@@ -12,7 +12,7 @@ use crate::executor::blocking::Threads;
 use crate::executor::pool::Pool;
 use crate::executor::stacks::StackLimits;
 use crate::observe::{ActorSnapshot, ActorState, DeadLetterFeed, Snapshot};
-use crate::runtime::{Order, Runtime};
+use crate::runtime::{Limits, Order, Runtime};
 use crate::time::{Clock, ManualClock, Timers, later};
 use crate::waits::{Awaited, Wait};
 
@@ -288,6 +288,7 @@ pub struct SystemBuilder {
     stack_bytes: usize,
     max_stacks: usize,
     max_blocking_threads: usize,
+    limits: Limits,
 }
 
 impl SystemBuilder {
@@ -299,6 +300,10 @@ impl SystemBuilder {
             stack_bytes: 1 << 20,
             max_stacks: 16_384,
             max_blocking_threads: 512,
+            limits: Limits {
+                slow_handler: Some(Duration::from_secs(1)),
+                long_wait: Some(Duration::from_secs(10)),
+            },
         }
     }
 
@@ -350,6 +355,25 @@ impl SystemBuilder {
         self
     }
 
+    /// After what time at one message, waits not counted, a handler or hook is named by a warning
+    /// of `tracing`; `None` for never. The default is one second.
+    ///
+    /// It costs nothing per message: a sampler looks at a quarter of the time, and not at all
+    /// while nothing runs. So the warning comes between one and one and a half times this time
+    /// after the handler began, and again whenever it has taken twice as long. It names the
+    /// actor, the type of the message, the thread, and the time as the sampler has seen it.
+    pub fn warn_slow_handler(mut self, after: Option<Duration>) -> Self {
+        self.limits.slow_handler = after;
+        self
+    }
+
+    /// After what time a handler's wait is named by a warning of `tracing`; `None` for never. The
+    /// default is ten seconds. Sleeps are never named. It is sampled as slow handlers are.
+    pub fn warn_long_wait(mut self, after: Option<Duration>) -> Self {
+        self.limits.long_wait = after;
+        self
+    }
+
     /// Starts the system, and returns when its workers are ready.
     ///
     /// # Errors
@@ -371,8 +395,9 @@ impl SystemBuilder {
         let pool = Pool::start(&self.name, self.workers, &limits)?;
         let blocking = Threads::new(&self.name, self.max_blocking_threads);
         let shards = self.workers;
-        let runtime = Runtime::new(Executor::Pool(pool), blocking, self.clock, timers, shards);
-        Ok(System::from_runtime(Arc::new(runtime)))
+        let executor = Executor::Pool(pool);
+        let runtime = Runtime::new(executor, blocking, self.clock, timers, shards, self.limits);
+        Ok(System::from_runtime(runtime))
     }
 }
 

@@ -240,9 +240,11 @@ impl<R: Send + 'static> Reply<R> {
             self.pass_on();
             return Ok(());
         }
-        take_turn(asked, offered);
+        let has_turn = takes_turn(asked, offered);
         let is_late = || deadline.is_some_and(|due| asked.target.runtime().now() >= due);
-        run_awaited(asked, &asked.target, &|| asked.cell.is_done() || is_late())
+        run_awaited(asked, &asked.target, has_turn, &|| {
+            asked.cell.is_done() || is_late()
+        })
     }
 
     /// Withdraws the request; if the answer came first after all, that is the outcome.
@@ -340,13 +342,10 @@ impl<R: Send + 'static> Wake for Forward<R> {
     }
 }
 
-/// Takes the actor's turn, if it was left to this thread. Nobody has to give it another one:
-/// either we run the actor now, or somebody else does, who handles our request before he lets go.
-fn take_turn<R>(asked: &Asked<R>, offered: &AtomicBool) {
+/// Whether the actor's turn was left to this thread, which takes it now.
+fn takes_turn<R>(asked: &Asked<R>, offered: &AtomicBool) -> bool {
     // ORDERING: Relaxed: it is only a note of ours.
-    if offered.swap(false, Relaxed) {
-        drop(take_back(asked.key()));
-    }
+    offered.load(Relaxed) && offered.swap(false, Relaxed) && take_back(asked.key()).is_some()
 }
 
 impl<R: Send + 'static> Future for Reply<R> {
@@ -359,8 +358,9 @@ impl<R: Send + 'static> Future for Reply<R> {
             && Frame::current().is_none()
             && may_run_here()
         {
-            take_turn(asked, offered);
-            asked.target.clone().run_here(&|| asked.cell.is_done());
+            let has_turn = takes_turn(asked, offered);
+            let target = asked.target.clone();
+            target.run_here(has_turn, &|| asked.cell.is_done());
         }
         self.poll_outcome(cx.waker())
     }

@@ -38,7 +38,7 @@ use crate::mailbox::{Mailbox, Overflow, Place, Pushed, Stood, Wakes};
 use crate::observe::{
     ActorSnapshot, ActorState, Counts, DeadLetter, LossReason, OwnCount, SharedCount,
 };
-use crate::runtime::{Order, Residence, Resident, Runtime};
+use crate::runtime::{InHand, Order, Residence, Resident, Runtime};
 use crate::sync::{
     AtomicPtr, AtomicU8, AtomicUsize, Mutex,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -337,9 +337,9 @@ pub(crate) trait Target: Send + Sync {
     /// Gives the actor a turn, whether or not it has one coming.
     fn give_turn(self: Arc<Self>);
 
-    /// Runs the actor on this thread until `is_over`, if nobody runs it and any thread may.
-    /// Returns also when there is nothing left to do.
-    fn run_here(self: Arc<Self>, is_over: &dyn Fn() -> bool);
+    /// Runs the actor on this thread until `is_over`, if nobody runs it and any thread may; for
+    /// somebody who has its turn or comes without. Returns also when there is nothing left to do.
+    fn run_here(self: Arc<Self>, has_turn: bool, is_over: &dyn Fn() -> bool);
 
     /// Whether there is something to do, nobody does it, and any thread may.
     fn may_run_here(&self) -> bool;
@@ -582,8 +582,19 @@ impl<A: Actor> Target for Cell<A> {
         self.schedule();
     }
 
-    fn run_here(self: Arc<Self>, is_over: &dyn Fn() -> bool) {
-        if self.may_run_here() && self.core.mailbox.queue().claim_unasked() {
+    fn run_here(self: Arc<Self>, has_turn: bool, is_over: &dyn Fn() -> bool) {
+        if !self.core.runtime.executor.is_shared() || self.thread().is_some() {
+            return;
+        }
+        let queue = self.core.mailbox.queue();
+        let claimed = if has_turn {
+            // If somebody else runs the actor, he may have given our request up for unwritten
+            // already, and counts on us: a claim makes him look again.
+            queue.claim()
+        } else {
+            queue.claim_unasked()
+        };
+        if claimed {
             super::runner::run_here(self, is_over);
         }
     }
@@ -634,16 +645,28 @@ impl<A: Actor> Resident for Cell<A> {
         }
     }
 
-    fn wait(&self) -> Option<Wait> {
+    fn wait(&self) -> Option<(u64, Wait)> {
         let core = &self.core;
         let clock = &core.runtime.clock;
-        core.wait_slot.look(|record| Wait {
-            actor: self.identity(),
-            message_type: core.message_in_hand(),
-            awaited: record.goal.awaited(),
-            waited: clock.duration(clock.stamp().ticks_since(record.begun)),
-            deadline: record.deadline,
+        core.wait_slot.look(|record| {
+            let wait = Wait {
+                actor: self.identity(),
+                message_type: core.message_in_hand(),
+                awaited: record.goal.awaited(),
+                waited: clock.duration(clock.stamp().ticks_since(record.begun)),
+                deadline: record.deadline,
+            };
+            (record.number, wait)
         })
+    }
+
+    fn in_hand(&self) -> InHand {
+        InHand {
+            actor: self.identity(),
+            message_type: self.core.message_in_hand(),
+            taken: self.core.taken.get(),
+            waits: self.core.wait_slot.is_occupied(),
+        }
     }
 
     fn order(self: Arc<Self>, order: Order) {

@@ -52,8 +52,11 @@ pub(super) struct Record<'a> {
     waker: Option<NonNull<Waker>>,
     /// Tells the waits of an actor apart.
     pub(super) number: u64,
+    /// When it began, by the clock of the waiter's own system.
     pub(super) begun: Stamp,
+    /// By the clock of the system whose wait it is, which is that of whom it waits for.
     pub(super) deadline: Option<Instant>,
+    runtime: &'a Runtime,
 }
 
 // SAFETY: the goal is `Sync`, and the waker, which is too, outlives the record.
@@ -72,6 +75,11 @@ impl Record<'_> {
     /// Whether the wait ends when its actor is killed, or at its deadline.
     pub(super) fn is_interruptible(&self) -> bool {
         self.waker.is_some()
+    }
+
+    /// Whether its deadline has passed.
+    pub(super) fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|due| self.runtime.now() >= due)
     }
 }
 
@@ -133,7 +141,7 @@ pub(super) fn shown_to_the_end<R>(
 }
 
 /// Has this thread run the actor that is waited for, if nobody runs it and any thread may, until
-/// `is_over`; returns at once otherwise.
+/// `is_over`; returns at once otherwise. `has_turn` says whether the actor's turn was left to us.
 ///
 /// This adds no dependency that is not there already, for direct answers and without a deadline.
 /// What runs here is run for the sake of an answer that comes when a handler has returned, so
@@ -160,22 +168,29 @@ pub(super) fn shown_to_the_end<R>(
 pub(super) fn run_awaited(
     goal: &dyn Goal,
     target: &Arc<dyn Target>,
+    has_turn: bool,
     is_over: &dyn Fn() -> bool,
 ) -> Result<(), WaitError> {
-    if !target.may_run_here() {
-        return Ok(());
-    }
     let Some(frame) = Frame::current() else {
-        target.clone().run_here(is_over);
+        target.clone().run_here(has_turn, is_over);
         return Ok(());
     };
+    let give_turn = || {
+        if has_turn {
+            target.clone().give_turn();
+        }
+    };
+    if !target.may_run_here() {
+        give_turn();
+        return Ok(());
+    }
     let goal = Buried { goal, target };
     let record = OnceCell::new();
     let mut waiting = Waiting::new(target.runtime(), &goal, None, &record);
-    waiting.begin(None)?;
+    waiting.begin(None).inspect_err(|_| give_turn())?;
     target
         .clone()
-        .run_here(&|| is_over() || frame.core().is_killed());
+        .run_here(has_turn, &|| is_over() || frame.core().is_killed());
     Ok(())
 }
 
@@ -244,7 +259,8 @@ impl<'a> Waiting<'a> {
         if frame.core().is_killed() {
             return Err(WaitError::Interrupted);
         }
-        if first {
+        let is_late = self.deadline.is_some_and(|due| self.runtime.now() >= due);
+        if first && !is_late {
             circles::refuse(frame, self.goal, || self.hide(frame))?;
         }
         Ok(())
@@ -255,8 +271,9 @@ impl<'a> Waiting<'a> {
             goal: self.goal,
             waker: waker.map(NonNull::from),
             number: next_number(),
-            begun: self.runtime.clock.stamp(),
+            begun: frame.core().runtime.clock.stamp(),
             deadline: self.deadline,
+            runtime: self.runtime,
         });
         let record = ptr::from_ref(record).cast::<Record<'static>>();
         // SAFETY: the waiter is the handler that runs, and that is us. The record is not touched
@@ -272,7 +289,7 @@ impl<'a> Waiting<'a> {
         // SAFETY: as above. What was shown before is a record of an outer wait, which lasts.
         unsafe { core.wait_slot.show(before) };
         if let Some(record) = self.record.get().filter(|_| before.is_null()) {
-            let ticks = self.runtime.clock.stamp().ticks_since(record.begun);
+            let ticks = core.runtime.clock.stamp().ticks_since(record.begun);
             core.waited.add(ticks);
         }
         frame.after_wait();

@@ -20,6 +20,7 @@ use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 
 use super::offers::{Offer, Offers};
 use super::park::set_context;
+use super::post::{self, Label};
 use super::sleep::{Sleepers, Woken};
 use super::stacks::{Drive, Hub, LoopEnd, RunningStack, StackLimits, Stacks, Switch, current};
 use super::{Task, Turn, thread_name};
@@ -158,6 +159,17 @@ impl Pool {
         // ORDERING: Release pairs with the workers' Acquire: what was scheduled before is seen.
         self.shared.ended.store(true, Release);
         self.shared.hubs.iter().for_each(|hub| hub.bell.ring());
+    }
+
+    /// Whether all workers sleep.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.shared.hubs.iter().all(|hub| hub.bell.is_asleep())
+    }
+
+    /// Whose handlers wait on parked stacks.
+    pub(crate) fn waiters(&self) -> Vec<Label> {
+        let hubs = self.shared.hubs.iter();
+        hubs.flat_map(|hub| hub.waiters()).collect()
     }
 
     pub(crate) fn workers(&self) -> Vec<WorkerSnapshot> {
@@ -423,6 +435,7 @@ impl Worker {
                 timed_out = true;
             }
         }
+        post::rested();
         match sleepers.leave(self.index) {
             Woken::ToSearch => self.searching.set(true),
             Woken::ByItself if timed_out => {

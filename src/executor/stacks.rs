@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::io;
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
@@ -28,10 +28,11 @@ pub(crate) use self::limits::StackLimits;
 use self::free::FreeList;
 use super::memory::{self, Depths, StackMemory};
 use super::park::{Token, context, set_context};
+use super::post::{self, Label, Note};
 use super::ready::{Linked, ReadyList};
 use super::sleep::Bell;
 use crate::error::WaitError;
-use crate::sync::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed};
+use crate::sync::{AtomicBool, AtomicPtr, AtomicUsize, Mutex, Ordering::Relaxed};
 
 /// Where a worker's parked stacks are made ready, and how it is called.
 pub(crate) struct Hub {
@@ -39,6 +40,8 @@ pub(crate) struct Hub {
     pub(crate) bell: Bell,
     /// How many stacks are parked; written by the worker.
     parked: AtomicUsize,
+    /// All stacks of the worker, for those who look from outside.
+    known: Mutex<Vec<Weak<StackControl>>>,
 }
 
 impl Hub {
@@ -47,7 +50,24 @@ impl Hub {
             ready: ReadyList::new(),
             bell: Bell::new(),
             parked: AtomicUsize::new(0),
+            known: Mutex::default(),
         }
+    }
+
+    fn know(&self, control: &Arc<StackControl>) {
+        let mut known = self.known.lock();
+        // Those that are gone are forgotten each time their number may have doubled.
+        if known.len().is_power_of_two() {
+            known.retain(|control| control.strong_count() > 0);
+        }
+        known.push(Arc::downgrade(control));
+    }
+
+    /// Whose handlers wait on stacks of this worker.
+    pub(crate) fn waiters(&self) -> Vec<Label> {
+        let known = self.known.lock();
+        let controls = known.iter().filter_map(Weak::upgrade);
+        controls.map(|control| control.parked.label()).collect()
     }
 
     pub(crate) fn has_ready(&self) -> bool {
@@ -69,6 +89,8 @@ pub(crate) struct StackControl {
     place: AtomicUsize,
     /// Whether the stack has been parked since its loop began. Used by the worker only.
     was_parked: AtomicBool,
+    /// Whose handler waits on the stack while it is parked.
+    parked: Note,
 }
 
 impl StackControl {
@@ -235,6 +257,8 @@ impl RunningStack {
         // ORDERING: Relaxed: used by the worker only.
         self.control.was_parked.store(true, Relaxed);
         let context = context();
+        let label = post::label();
+        self.control.parked.write(label);
         // SAFETY: the yielder lives as long as its coroutine's closure, whose frame is below.
         let yielder = unsafe { &*self.yielder };
         let Command::Resume = yielder.suspend(Switch::Parked) else {
@@ -242,6 +266,8 @@ impl RunningStack {
         };
         RUNNING.set(self);
         set_context(context);
+        post::set(label);
+        self.control.parked.write(Label::default());
         self.control.token.resumed();
         Ok(())
     }
@@ -320,7 +346,9 @@ impl Stacks {
             link: AtomicPtr::new(ptr::null_mut()),
             place: AtomicUsize::new(0),
             was_parked: AtomicBool::new(false),
+            parked: Note::new(),
         });
+        self.hub.know(&control);
         let driver = self
             .driver
             .get()
@@ -430,9 +458,11 @@ impl Stacks {
     fn switch_to(&self, mut stack: Box<Stack>, command: Command) -> Switch {
         let below = RUNNING.get();
         let context = context();
+        let label = post::label();
         let result = stack.coroutine.resume(command);
         RUNNING.set(below);
         set_context(context);
+        post::set(label);
         let switch = match result {
             CoroutineResult::Yield(switch) => switch,
             CoroutineResult::Return(()) => unreachable!("a stack returns only when it quits"),

@@ -75,6 +75,8 @@ pub(crate) enum Fault {
     OfferEmptiedFirst,
     /// Whoever makes an offer reads the watch without a fence.
     OfferUnfenced,
+    /// A thread may look for the sampler before its note is written.
+    WorkUnordered,
     /// Whoever begins to wait may walk along the waits before its own is shown.
     WalkUnordered,
     /// Whoever sees a circle of waits reports it without a lock.

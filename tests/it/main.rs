@@ -17,3 +17,4 @@ mod support;
 mod time;
 mod tracing;
 mod waiting;
+mod watchdog;
