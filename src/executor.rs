@@ -31,6 +31,7 @@ pub(crate) mod stacks;
 pub(crate) mod stepped;
 pub(crate) mod thread;
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 pub(crate) use park::block;
@@ -70,9 +71,34 @@ impl<'a> Turn<'a> {
     }
 }
 
+/// How many actors a thread outside runs on top of each other, each waited for by the one below.
+/// A stack has room for so many handlers; those beyond have stacks of their own in the pool.
+const MAX_NESTED: u32 = 8;
+
+thread_local! {
+    static NESTED: Cell<u32> = const { Cell::new(0) };
+}
+
 /// Whether a wait here would block the thread, and nothing forbids to run something meanwhile.
 pub(crate) fn may_run_here() -> bool {
-    stacks::current().is_none() && !std::thread::panicking()
+    let has_room = NESTED.try_with(|nested| nested.get() < MAX_NESTED);
+    stacks::current().is_none() && !std::thread::panicking() && has_room == Ok(true)
+}
+
+/// While this lives, one more actor is run on this thread on behalf of whoever waits below.
+pub(crate) struct Nested(());
+
+impl Nested {
+    pub(crate) fn begin() -> Self {
+        NESTED.set(NESTED.get() + 1);
+        Self(())
+    }
+}
+
+impl Drop for Nested {
+    fn drop(&mut self) {
+        NESTED.set(NESTED.get() - 1);
+    }
 }
 
 /// A name that the operating system takes: without the zero bytes that would end it.

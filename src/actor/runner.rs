@@ -17,7 +17,7 @@ use super::context::Context;
 use super::envelope::{Envelope, Ran};
 use super::frame::{Failure, Frame};
 use crate::error::StopReason;
-use crate::executor::Turn;
+use crate::executor::{Nested, Turn};
 use crate::mailbox::{Released, Wakes};
 use crate::observe::LossReason;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
@@ -63,6 +63,7 @@ pub(super) fn run<A: Actor>(cell: Arc<Cell<A>>, turn: &Turn<'_>) -> Option<Arc<C
 /// handler: what is left to do is left to the actor's own executor, its end too. So whoever waits
 /// for that moment is not kept from going on.
 pub(super) fn run_here<A: Actor>(cell: Arc<Cell<A>>, is_over: &dyn Fn() -> bool) {
+    let _nested = Nested::begin();
     let mut context = Context::new(cell);
     let frame = Frame::new(context.cell().core(), type_name::<A>);
     let entered = frame.enter();

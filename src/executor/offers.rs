@@ -34,7 +34,7 @@
 //!
 //! A worker that looks replaces `MADE` by `WATCHED`; if it finds `WATCHED` no offer was made since
 //! the last look, and it ends the watch. So a thread that asks all day wakes a worker once, and
-//! that one looks around each millisecond.
+//! that one looks around each millisecond. Workers that never sleep look in passing.
 #![expect(unsafe_code, reason = "a task changes hands by the state of its offer")]
 
 use std::sync::Arc;
@@ -181,14 +181,10 @@ impl Watch {
         false
     }
 
-    /// Whether a worker that is about to sleep has to look in a while.
+    /// Whether offers are to be looked at: by a worker that is about to sleep, in a while; by one
+    /// that never sleeps, now and then.
     pub(crate) fn is_on(&self) -> bool {
         self.0.load(Relaxed) != UNWATCHED
-    }
-
-    /// Whether offers were made since the last look.
-    pub(crate) fn is_needed(&self) -> bool {
-        self.0.load(Relaxed) == MADE
     }
 
     /// A worker begins to look at all offers. Call it before the look; if any is left by that
@@ -212,6 +208,11 @@ impl Watch {
     }
 }
 
+/// Whether it has an owner, or a task. An owner empties his offer before he leaves it.
+fn is_used(offer: &Arc<Offer>) -> bool {
+    Arc::strong_count(offer) > 1 || !offer.is_empty()
+}
+
 /// The offers of all threads that have made one.
 pub(crate) struct Offers {
     list: Mutex<Vec<Arc<Offer>>>,
@@ -228,7 +229,13 @@ impl Offers {
 
     pub(crate) fn join(&self) -> Arc<Offer> {
         let offer = Arc::new(Offer::new());
-        self.list.lock().push(offer.clone());
+        let mut list = self.list.lock();
+        // Those of threads that have ended, or have turned to another pool, are forgotten each
+        // time their number may have doubled.
+        if list.len().is_power_of_two() {
+            list.retain(is_used);
+        }
+        list.push(offer.clone());
         offer
     }
 
@@ -240,8 +247,7 @@ impl Offers {
         self.list.lock().retain(|offer| {
             tasks.extend(offer.look());
             left |= !offer.is_empty();
-            // The owner's thread may have ended; it has emptied its offer then.
-            Arc::strong_count(offer) > 1 || !offer.is_empty()
+            is_used(offer)
         });
         if left {
             self.watch.keep();

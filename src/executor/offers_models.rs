@@ -81,7 +81,7 @@ fn an_offer_and_the_end_of_the_watch() {
     let wakes = watch.note();
     let left = worker.join().unwrap();
     assert!(
-        wakes || left || watch.is_needed(),
+        wakes || left || watch.is_on(),
         "nobody comes to look at the offer"
     );
 }

@@ -343,7 +343,7 @@ impl Worker {
         let turn = self.turns.get().wrapping_add(1);
         self.turns.set(turn);
         if turn.is_multiple_of(INJECTOR_INTERVAL) {
-            if self.shared.offers.watch.is_needed() {
+            if self.shared.offers.watch.is_on() {
                 self.look_at_offers();
             }
             if let Some(task) = self.injected_task() {
