@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use greenroom::testkit::ManualClock;
 use greenroom::{
-    Addr, AskError, Context, DeferredHandler, Reply, ReplyTo, Spawner, Stage, StopReason,
-    System, wait_any,
+    Addr, AskError, Context, DeferredHandler, Reply, ReplyTo, Spawner, Stage, StopReason, System,
+    wait_any,
 };
 
 use super::{here, occupy, place};
@@ -21,12 +21,7 @@ struct PlaceLater;
 impl DeferredHandler<PlaceLater> for Player {
     type Reply = ThreadId;
 
-    fn handle_deferred(
-        &mut self,
-        _: PlaceLater,
-        reply: ReplyTo<ThreadId>,
-        _: &mut Context<Self>,
-    ) {
+    fn handle_deferred(&mut self, _: PlaceLater, reply: ReplyTo<ThreadId>, _: &mut Context<Self>) {
         reply.send(here());
     }
 }
