@@ -183,21 +183,24 @@ fn what_another_thread_sends_to_an_actor_that_was_asked_by_one_who_does_not_wait
 
 #[test]
 fn two_requests_before_two_waits_run_at_the_same_time() {
-    in_pools(|system| {
-        for _ in 0..20 {
-            let meet = Arc::new(Barrier::new(2));
-            let players = [0; 2].map(|_| system.spawn(Player::default()));
-            let replies = players.map(|player| {
-                let meet = meet.clone();
-                player.ask(act(move |_, _| {
-                    meet.wait();
-                    here()
-                }))
-            });
-            let [first, second] = replies.map(|reply| reply.wait().unwrap());
-            assert_ne!(first, second);
-        }
-    });
+    // With one worker, that one may be in the first handler while this thread waits for it.
+    for workers in [2, 8] {
+        in_a_pool(workers, |system| {
+            for _ in 0..20 {
+                let meet = Arc::new(Barrier::new(2));
+                let players = [0; 2].map(|_| system.spawn(Player::default()));
+                let replies = players.map(|player| {
+                    let meet = meet.clone();
+                    player.ask(act(move |_, _| {
+                        meet.wait();
+                        here()
+                    }))
+                });
+                let [first, second] = replies.map(|reply| reply.wait().unwrap());
+                assert_ne!(first, second);
+            }
+        });
+    }
 }
 
 // Two systems, and the end of one.
