@@ -71,33 +71,49 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// How many actors a thread outside runs on top of each other, each waited for by the one below.
-/// A stack has room for so many handlers; those beyond have stacks of their own in the pool.
-const MAX_NESTED: u32 = 8;
+/// How much of its stack a thread outside gives to actors that it runs on top of each other, each
+/// waited for by the one below: a quarter of what threads have by default. What they wait for
+/// beyond that is run by the pool, where each has a stack of its own.
+const NESTED_BYTES: usize = 512 << 10;
 
 thread_local! {
-    static NESTED: Cell<u32> = const { Cell::new(0) };
+    /// Where on its stack this thread began to run actors; 0 if it runs none.
+    static NESTED_FROM: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Whether a wait here would block the thread, and nothing forbids to run something meanwhile.
 pub(crate) fn may_run_here() -> bool {
-    let has_room = NESTED.try_with(|nested| nested.get() < MAX_NESTED);
+    let has_room = NESTED_FROM.try_with(|from| match from.get() {
+        0 => true,
+        from => from.abs_diff(place_on_stack()) < NESTED_BYTES,
+    });
     stacks::current().is_none() && !std::thread::panicking() && has_room == Ok(true)
 }
 
-/// While this lives, one more actor is run on this thread on behalf of whoever waits below.
-pub(crate) struct Nested(());
+/// About where on its stack the caller is.
+fn place_on_stack() -> usize {
+    let here = 0_u8;
+    std::hint::black_box(&raw const here).addr()
+}
+
+/// While this lives, an actor is run on this thread for somebody who waits below.
+pub(crate) struct Nested {
+    before: usize,
+}
 
 impl Nested {
     pub(crate) fn begin() -> Self {
-        NESTED.set(NESTED.get() + 1);
-        Self(())
+        let before = NESTED_FROM.get();
+        if before == 0 {
+            NESTED_FROM.set(place_on_stack());
+        }
+        Self { before }
     }
 }
 
 impl Drop for Nested {
     fn drop(&mut self) {
-        NESTED.set(NESTED.get() - 1);
+        NESTED_FROM.set(self.before);
     }
 }
 

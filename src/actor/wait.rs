@@ -159,8 +159,8 @@ pub(super) fn shown_to_the_end<R>(
 /// - *An answer that was put off.* We wait for one and run B, whose handler gives it in the middle
 ///   and then waits for us.
 ///
-/// A thread runs up to eight actors on top of each other in this way; one that waits further up
-/// leaves what it waits for to the pool, where each has a stack of its own.
+/// A thread gives a part of its stack to actors that it runs on top of each other in this way; one
+/// that waits beyond leaves what it waits for to the pool, where each has a stack of its own.
 ///
 /// A deadline can be overshot by what runs here; actors may allow that
 /// ([`run_on_callers`](crate::Spawner::run_on_callers)).

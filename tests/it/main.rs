@@ -1,6 +1,7 @@
 //! What the crate promises, by topic; each test's name is the claim.
 
 mod ask;
+mod callers;
 mod counts;
 mod dead_letters;
 mod deadlocks;

@@ -64,7 +64,7 @@ pub(crate) fn under_seed(seed: u64, test: impl FnOnce(&Stepper)) {
 }
 
 /// Ends the system, and checks that each accepted message is in exactly one bin.
-fn close_the_books(system: &System) {
+pub(crate) fn close_the_books(system: &System) {
     let report = system.shutdown(PATIENCE);
     assert!(report.is_clean(), "{report}");
     let snapshot = system.snapshot();
@@ -99,6 +99,18 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 pub(crate) fn end_of<A: Actor>(addr: &Addr<A>) -> StopReason {
     let ended = addr.join_for(PATIENCE).expect("a test's thread can wait");
     ended.expect("the actor ends")
+}
+
+/// A generator that gives the same numbers everywhere (SplitMix64).
+pub(crate) struct Numbers(pub(crate) u64);
+
+impl Numbers {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
 }
 
 /// Keeps what it is sent, in order.
