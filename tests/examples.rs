@@ -34,3 +34,10 @@ fn ask() {
 fn backpressure() {
     check("backpressure", include_str!("examples/backpressure.txt"));
 }
+
+// It prints how many threads the process has, which it can count on Linux only.
+#[cfg(target_os = "linux")]
+#[test]
+fn waiting() {
+    check("waiting", include_str!("examples/waiting.txt"));
+}
