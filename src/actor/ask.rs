@@ -42,6 +42,8 @@ pub(super) struct InLine {
 ///
 /// [`wait`](Self::wait) and [`wait_for`](Self::wait_for) wait for it, in a handler or on a plain
 /// thread; as a future it is awaited under any executor. Two asks before two waits pipeline.
+/// In a handler prefer `wait` to [`Context::wait`](crate::Context::wait) of the reply as a
+/// future: only the former is seen when a circle of waits would close.
 ///
 /// Dropping it withdraws the request: if its turn has not come, it is not run and is counted as
 /// cancelled; if it stood in line for a full mailbox, it leaves the line.
@@ -173,6 +175,7 @@ impl<R: Send + 'static> Reply<R> {
     /// actors. On a plain thread or an actor's own thread, that thread runs the asked actor's
     /// handlers until the answer is there, if nobody else runs them and the answer is not one
     /// that may be put off; otherwise it sleeps. A panic in what runs here stays with its actor.
+    /// In an async task, that thread is one of its executor: await the reply there.
     ///
     /// # Errors
     ///

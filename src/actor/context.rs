@@ -115,6 +115,10 @@ impl<A: Actor> Context<A> {
     /// `reply.wait()`. A panic in it is a panic of the handler. The wait allocates once, for its
     /// waker.
     ///
+    /// Nobody knows who brings about what a future waits for, so a circle of waits that goes
+    /// through one is not found, even if the future is a [`Reply`](crate::Reply): wait for an
+    /// answer by [`Reply::wait`](crate::Reply::wait).
+    ///
     /// In a system that is [stepped by hand](crate::testkit) the future is polled in a step
     /// of its own after its waker was called. If another thread has to call it, a wait beside the stepper
     /// does not know of that, and lets time pass or panics when nothing else is ready: step until
@@ -202,9 +206,10 @@ impl<A: Actor> Context<A> {
     /// `work` is over: no kill, no deadline of a shutdown, nor while it is queued. After a kill its
     /// result comes back all the same, and the next wait of the handler ends with an error.
     ///
-    /// In `work` there is no actor: what it waits for, it waits for as a plain thread, and no kill
-    /// ends that. The `tracing` span that is current in the handler is entered around it. A panic
-    /// in `work` goes on in the handler, with the same payload.
+    /// In `work` there is no actor: what it waits for, it waits for as a plain thread. No kill ends
+    /// that, and no circle of waits that goes through it is found. The `tracing` span that is
+    /// current in the handler is entered around it. A panic in `work` goes on in the handler, with
+    /// the same payload.
     ///
     /// # Errors
     ///
