@@ -443,11 +443,13 @@ pub type First<R> = (usize, Result<R, AskError>);
 /// Waits until one of several answers is there, and takes it out of `replies`.
 ///
 /// Returns its index and its outcome; `None` if `replies` is empty. If several are there, it is
-/// the first of them.
+/// the first of them. A thread that waits so runs none of the asked actors.
 ///
 /// # Errors
 ///
-/// If the wait could not be begun or was ended; `replies` is as it was.
+/// If the wait could not be begun or was ended; `replies` is as it was. In a handler,
+/// [`WaitError::WouldDeadlock`] if each of the asked actors waits, directly or through others,
+/// for this one.
 pub fn wait_any<R: Send + 'static>(
     replies: &mut Vec<Reply<R>>,
 ) -> Result<Option<First<R>>, WaitError> {

@@ -90,13 +90,15 @@ impl<A: Actor> Context<A> {
         Spawner::new(self.cell.core().runtime.clone())
     }
 
-    /// Waits for `duration` by the system's clock. The handler's stack is parked; its worker
-    /// goes on with other actors, this actor handles nothing else meanwhile.
+    /// Waits for `duration` by the system's clock. In the pool the handler's stack is parked and
+    /// its worker goes on with other actors; on an actor's own thread, that thread sleeps. This
+    /// actor handles nothing else meanwhile.
     ///
     /// # Errors
     ///
     /// [`WaitError::Interrupted`] at once when this actor is killed, or was before;
-    /// [`WaitError::NoStack`] if the worker has nothing to go on with. `stop` does not end it.
+    /// [`WaitError::NoStack`] if the worker has nothing to go on with; [`WaitError::Unwinding`]
+    /// in a `Drop` that a panic runs. `stop` does not end it.
     pub fn sleep(&mut self, duration: Duration) -> Result<(), WaitError> {
         let runtime = &self.cell.core().runtime;
         let due = later(runtime.now(), duration);
