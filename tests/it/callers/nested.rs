@@ -116,7 +116,6 @@ fn climb(links: &Arc<[Addr<Player>]>, number: usize) -> usize {
 }
 
 #[test]
-#[ignore = "nesting on the thread of a caller has no bound, so its stack overflows"]
 fn a_chain_of_ten_thousand_actors_that_wait_for_the_next_one_is_answered() {
     // An overflow ends the process.
     alone(|| {
@@ -471,7 +470,6 @@ fn a_kill_of_an_actor_below_ends_its_wait_after_the_message_that_runs_on_top() {
 }
 
 #[test]
-#[ignore = "the turn of the asked actor is lost, and so is what it is sent"]
 fn an_actor_that_was_asked_by_a_killed_one_goes_on_with_what_it_is_sent() {
     in_pools(|system| {
         for on_a_thread in [false, true] {

@@ -360,7 +360,6 @@ impl Drop for Rallies {
 }
 
 #[test]
-#[ignore = "workers that never sleep look at a request once, and leave it to its thread"]
 fn a_request_whose_reply_is_kept_is_handled_although_no_worker_ever_sleeps() {
     in_pools(|system| {
         let _rallies = Rallies::begin(system);
