@@ -361,7 +361,9 @@ impl SystemBuilder {
     /// It costs nothing per message: a sampler looks at a quarter of the time, and not at all
     /// while nothing runs. So the warning comes between one and one and a half times this time
     /// after the handler began, and again whenever it has taken twice as long. It names the
-    /// actor, the type of the message, the thread, and the time as the sampler has seen it.
+    /// actor, the type of the message, the thread, the time as the sampler has seen it, and
+    /// whether it holds up handlers whose waits on that worker are over. A handler that holds a
+    /// lock across a wait, for which another one blocks its thread, shows in this way.
     pub fn warn_slow_handler(mut self, after: Option<Duration>) -> Self {
         self.limits.slow_handler = after;
         self

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::Span;
+use tracing::level_filters::LevelFilter;
 
 use super::cell::Core;
 use crate::error::{AskError, StopReason};
@@ -81,8 +82,10 @@ struct Extra {
     wakes: Wakes,
     /// When wake-ups were paid last in this turn.
     paid: Option<Instant>,
-    /// The span that is entered, if somebody listens.
+    /// The span of the message in hand, if somebody listens.
     span: Option<Span>,
+    /// The spans that were left for the wait in hand, the innermost first.
+    left: Vec<Span>,
 }
 
 impl Frame {
@@ -103,10 +106,6 @@ impl Frame {
 
     fn with_extra<R>(&self, f: impl FnOnce(&mut Extra) -> R) -> R {
         f(self.extra.borrow_mut().get_or_insert_default())
-    }
-
-    fn span(&self) -> Option<Span> {
-        self.extra.borrow().as_ref()?.span.clone()
     }
 
     /// Makes this the current frame until the guard is dropped. The frame must not be moved
@@ -152,9 +151,29 @@ impl Frame {
         if self.extra.borrow().is_some() {
             self.pay_wakes();
             self.settle_all(&Failure::Dropped);
-            if let Some(span) = self.span() {
-                span.with_subscriber(|(id, dispatch)| dispatch.exit(id));
+        }
+        if LevelFilter::current() != LevelFilter::OFF {
+            self.leave_all_spans();
+        }
+    }
+
+    /// Leaves all spans that are entered on this thread, the handler's own ones and those around
+    /// it, so that nobody who runs here meanwhile finds them.
+    #[cold]
+    fn leave_all_spans(&self) {
+        // Nobody enters as many; a subscriber whose current span does not change would not end.
+        const MOST: usize = 256;
+        let mut left = Vec::new();
+        while left.len() < MOST {
+            let span = Span::current();
+            if span.is_none() || left.last() == Some(&span) {
+                break;
             }
+            span.with_subscriber(|(id, dispatch)| dispatch.exit(id));
+            left.push(span);
+        }
+        if !left.is_empty() {
+            self.with_extra(|extra| extra.left.append(&mut left));
         }
     }
 
@@ -193,8 +212,13 @@ impl Frame {
         self.with_wakes(|wakes| self.core().mailbox.grant(wakes));
     }
 
+    /// Enters the spans again that were left.
     pub(super) fn after_wait(&self) {
-        if let Some(span) = self.span() {
+        let left = match &mut *self.extra.borrow_mut() {
+            Some(extra) => std::mem::take(&mut extra.left),
+            None => return,
+        };
+        for span in left.into_iter().rev() {
             span.with_subscriber(|(id, dispatch)| dispatch.enter(id));
         }
     }

@@ -319,6 +319,7 @@ impl Worker {
             return;
         }
         WORKER.set(&worker);
+        post::belongs_to(&worker.hub);
         loop {
             match worker.stacks.begin() {
                 Switch::Ended => break,

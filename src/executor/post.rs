@@ -20,6 +20,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::sync::{Arc, OnceLock, Weak};
 
+use super::stacks::Hub;
 use crate::sync::{
     AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Fault, Mutex,
     Ordering::{Relaxed, SeqCst},
@@ -95,6 +96,8 @@ pub(crate) struct Post {
     /// after another. For others every turn is the first.
     is_worker: AtomicBool,
     thread: String,
+    /// Where the parked stacks of the thread are made ready, if it is a worker.
+    hub: OnceLock<Arc<Hub>>,
 }
 
 /// Owns the post of a thread that has not ended.
@@ -171,11 +174,19 @@ pub(crate) fn set(label: Label) {
     }
 }
 
-/// A worker had nothing to do, and looks for work now.
-pub(crate) fn rested() {
+/// This thread is the worker with this hub.
+pub(crate) fn belongs_to(hub: &Arc<Hub>) {
     if let Some(post) = here().or_else(make_here) {
         // ORDERING: Relaxed: used by this thread only.
         post.is_worker.store(true, Relaxed);
+        post.hub.get_or_init(|| hub.clone());
+    }
+}
+
+/// A worker had nothing to do, and looks for work now.
+pub(crate) fn rested() {
+    if let Some(post) = here() {
+        // ORDERING: Relaxed: used by this thread only.
         post.rested.store(true, Relaxed);
     }
 }
@@ -190,6 +201,7 @@ impl Post {
             rested: AtomicBool::new(true),
             is_worker: AtomicBool::new(false),
             thread: thread.name().unwrap_or("(without a name)").to_owned(),
+            hub: OnceLock::new(),
         }
     }
 
@@ -239,6 +251,11 @@ pub(crate) struct AtWork {
 impl AtWork {
     pub(crate) fn thread(&self) -> &str {
         &self.post.thread
+    }
+
+    /// Whether handlers whose waits are over wait for this thread.
+    pub(crate) fn holds_up_others(&self) -> bool {
+        self.post.hub.get().is_some_and(|hub| hub.has_ready())
     }
 }
 

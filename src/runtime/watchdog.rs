@@ -170,6 +170,7 @@ impl Runtime {
                 actor_type = actor.actor_type,
                 message_type,
                 thread = work.thread(),
+                holds_up_others = work.holds_up_others(),
                 ?time,
                 "a handler is slow"
             );

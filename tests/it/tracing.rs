@@ -400,6 +400,51 @@ fn a_span_of_the_handlers_own_is_entered_again_with_it() {
 }
 
 #[test]
+fn a_span_that_a_handler_holds_across_a_wait_is_left_meanwhile() {
+    alone(|| {
+        let listener = Listener::new(Level::TRACE);
+        listener.while_stepping(5, |stepper| {
+            let [player, other] = [0, 1].map(|_| stepper.system().spawn(Player::default()));
+            let slept = player.ask(act(|_, ctx| {
+                let (outer, inner) = (info_span!("outer"), info_span!("inner"));
+                let _outer = outer.enter();
+                let _inner = inner.enter();
+                ctx.sleep(SECOND).expect("nobody ends the sleep");
+                tracing::Span::current().id() == inner.id()
+            }));
+            stepper.run();
+            assert!(tracing::Span::current().is_none());
+            other
+                .ask(act(|_, _| drop(info_span!("of another"))))
+                .wait()
+                .unwrap();
+            assert!(slept.wait().unwrap());
+            // What ran meanwhile is not within the spans of the one who slept.
+            let (second, _) = listener.handled("Act")[1];
+            assert_eq!(listener.span("of another").1.parent, Some(second));
+            let own = [listener.span("outer").0, listener.span("inner").0];
+            let [outer, inner] = own;
+            let expected = [
+                Step::Enter(outer),
+                Step::Enter(inner),
+                Step::Exit(inner),
+                Step::Exit(outer),
+                Step::Enter(outer),
+                Step::Enter(inner),
+                Step::Exit(inner),
+                Step::Exit(outer),
+            ];
+            assert_eq!(listener.steps(&own), expected);
+            for player in [player, other] {
+                player.stop();
+                end_of(&player);
+            }
+        });
+        listener.check_that_all_is_left_and_closed();
+    });
+}
+
+#[test]
 fn each_poll_of_a_future_is_within_the_span_of_its_handler() {
     alone(|| {
         let listener = Listener::new(Level::TRACE);
@@ -477,7 +522,8 @@ fn a_closure_that_blocks_is_within_the_span_of_its_handler_on_another_thread() {
         let own = listener.spans("own").into_iter().map(|(id, _)| id);
         let of_own = listener.steps(&own.collect::<Vec<_>>());
         let enters = of_own.iter().filter(|step| matches!(step, Step::Enter(_)));
-        assert_eq!((of_own.len(), enters.count()), (40, 20));
+        // Each is entered by the handler, on the other thread, and after the wait again.
+        assert_eq!((of_own.len(), enters.count()), (60, 30));
     });
 }
 
