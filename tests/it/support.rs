@@ -1,8 +1,10 @@
 //! Actors and helpers that several topics use.
 
+mod numbers;
 mod player;
 mod process;
 
+pub(crate) use numbers::{Numbers, telling_seed};
 pub(crate) use player::{Act, Note, Player, act};
 pub(crate) use process::{alone, alone_knowing};
 #[cfg(target_os = "linux")]
@@ -49,18 +51,11 @@ pub(crate) fn under_seeds(test: impl Fn(&Stepper)) {
 
 /// Runs a test in a stepped system under one seed, where others would make no difference.
 pub(crate) fn under_seed(seed: u64, test: impl FnOnce(&Stepper)) {
-    struct TellSeed(u64);
-    impl Drop for TellSeed {
-        fn drop(&mut self) {
-            if thread::panicking() {
-                eprintln!("the seed was {}", self.0);
-            }
-        }
-    }
-    let _seed = TellSeed(seed);
-    let stepper = Stepper::new(seed);
-    test(&stepper);
-    close_the_books(stepper.system());
+    telling_seed(seed, || {
+        let stepper = Stepper::new(seed);
+        test(&stepper);
+        close_the_books(stepper.system());
+    });
 }
 
 /// Ends the system, and checks that each accepted message is in exactly one bin.

@@ -8,22 +8,10 @@ use std::time::Duration;
 use greenroom::{Addr, AskError, Counts, LossReason, Overflow, System};
 
 use super::{Books, Job, Load, Performer, open};
-use crate::support::{PATIENCE, end_of, in_pools};
+use crate::support::{Numbers, PATIENCE, end_of, in_pools};
 
 const ACTORS: usize = 4;
 const SENDERS: u64 = 4;
-
-/// A generator that gives the same numbers everywhere (SplitMix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
 
 fn performers(system: &System, books: &Books) -> Vec<Addr<Performer>> {
     let mut others: Vec<(usize, Addr<Performer>)> = Vec::new();
