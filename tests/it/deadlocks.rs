@@ -3,6 +3,7 @@
 
 mod alone;
 mod rings;
+mod storm;
 
 use std::time::Duration;
 
