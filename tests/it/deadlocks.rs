@@ -2,6 +2,9 @@
 //! and the others go on.
 
 mod alone;
+mod innocent;
+mod orders;
+mod picture;
 mod rings;
 mod storm;
 
@@ -9,8 +12,8 @@ use std::time::Duration;
 
 use greenroom::testkit::Stepper;
 use greenroom::{
-    Actor, Addr, AskError, Awaited, Context, DeferredHandler, Identity, ReplyTo, SendError, System,
-    WaitEdge, WaitError, WaitPath, wait_any,
+    Actor, Addr, AskError, Awaited, Context, DeferredHandler, Identity, Reply, ReplyTo, SendError,
+    System, WaitEdge, WaitError, WaitPath, wait_any,
 };
 
 use crate::support::{Note, Player, act, eventually};
@@ -279,4 +282,23 @@ fn path_of<R: std::fmt::Debug>(outcome: Result<R, AskError>) -> WaitPath {
 /// The ids along the path, in its order.
 fn waiters(path: &WaitPath) -> Vec<greenroom::ActorId> {
     path.edges().iter().map(|edge| edge.waiter.id).collect()
+}
+
+/// Has a player sleep for a second, then ask the other one.
+fn sleep_then_ask(player: &Addr<Player>, other: &Addr<Player>) -> Reply<Option<WaitPath>> {
+    let other = other.clone();
+    player.ask(act(move |_, ctx| {
+        ctx.sleep(SECOND).expect("nobody ends the sleep");
+        of_ask(other.ask(Note(1)).wait())
+    }))
+}
+
+/// Has a player wait for the other one's answer.
+fn ask(player: &Addr<Player>, other: &Addr<Player>) -> Reply<Option<WaitPath>> {
+    let other = other.clone();
+    player.ask(act(move |_, _| of_ask(other.ask(Note(1)).wait())))
+}
+
+fn players<const N: usize>(stepper: &Stepper) -> [Addr<Player>; N] {
+    std::array::from_fn(|_| stepper.system().spawn(Player::default()))
 }
