@@ -1,6 +1,7 @@
 //! Circles of waits: the call that would close one gets an error with the path, exactly once,
 //! and the others go on.
 
+mod acyclic;
 mod alone;
 mod innocent;
 mod orders;

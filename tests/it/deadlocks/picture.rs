@@ -1,5 +1,7 @@
 //! What a system tells of its waits, and in which words.
 
+use std::time::Duration;
+
 use greenroom::testkit::Stepper;
 use greenroom::{
     Addr, AskError, Awaited, SendError, StopReason, System, Wait, WaitError, wait_any,
@@ -7,7 +9,7 @@ use greenroom::{
 
 use super::{HOUR, Later, SECOND, of_ask, path_of};
 use crate::support::{
-    Act, Borrow, Debtor, Note, Player, act, end_of, eventually, in_a_pool, under_seed, under_seeds,
+    Act, Borrow, Debtor, Note, Player, act, end_of, eventually, under_seed, under_seeds,
 };
 
 /// The wait of this actor, if it waits.
@@ -22,7 +24,7 @@ fn wait_of(system: &System, player: &Addr<Player>) -> Option<Wait> {
 }
 
 /// What the actor has waited in all.
-fn waited(stepper: &Stepper, player: &Addr<Player>) -> std::time::Duration {
+fn waited(stepper: &Stepper, player: &Addr<Player>) -> Duration {
     let actors = stepper.system().snapshot().actors;
     let actor = actors.iter().find(|actor| actor.id == player.id());
     actor.expect("it lives").waited
@@ -237,7 +239,7 @@ fn the_time_waited_is_summed_up_exactly() {
     under_seeds(|stepper| {
         let player = stepper.system().spawn(Player::default());
         let other = stepper.system().spawn(Player::default());
-        assert_eq!(waited(stepper, &player), 0 * SECOND);
+        assert_eq!(waited(stepper, &player), Duration::ZERO);
         let asked = other.clone();
         player
             .ask(act(move |_, ctx| {

@@ -294,7 +294,7 @@ impl Sailor {
             ids.push(other.id());
             let seed = numbers.below(u64::MAX);
             let job = Job { seed, depth };
-            replies.push(if seed % 4 == 0 {
+            replies.push(if seed.is_multiple_of(4) {
                 other.ask(PutOff(job))
             } else {
                 other.ask(job)
@@ -336,7 +336,7 @@ fn is_stopped<M>(outcome: &Result<(), SendError<M>>) -> bool {
 impl Actor for Sailor {
     fn stopped(&mut self, reason: &StopReason, ctx: &mut Context<Self>) {
         // In the last hook, too, somebody waits at times.
-        if *reason != StopReason::Shutdown && self.number % 3 == 0 {
+        if *reason != StopReason::Shutdown && self.number.is_multiple_of(3) {
             let mut numbers = Numbers(ctx.id().as_u64());
             self.act(&mut numbers, 0, ctx);
         }
