@@ -68,21 +68,11 @@ fn words(wait: &Wait) -> String {
     plain(&wait.awaited.to_string())
 }
 
-/// A text without the paths of types, and without ids.
+/// A text with types instead of their paths.
 fn plain(text: &str) -> String {
-    let mut plain = String::new();
-    for word in text.split_inclusive([' ', '`', '<', ',', ';']) {
-        let word = word.rsplit("::").next().unwrap_or(word);
-        let is_id = word
-            .strip_prefix('#')
-            .is_some_and(|id| id.starts_with(|c: char| c.is_ascii_digit()));
-        plain.push_str(if is_id {
-            word.trim_start_matches(|c: char| c == '#' || c.is_ascii_digit())
-        } else {
-            word
-        });
-    }
-    plain
+    let pieces = text.split_inclusive('`');
+    let without_path = |piece: &'_ str| piece.rsplit("::").next().map(str::to_owned);
+    pieces.filter_map(without_path).collect()
 }
 
 #[test]
@@ -91,52 +81,41 @@ fn each_wait_shows_for_whom_and_for_what_it_is() {
         let asleep = sleeper(stepper);
         let debtor = stepper.system().actor().name("debtor");
         let debtor = debtor.spawn(Debtor::default()).unwrap();
+        let who = format!("`Player` {} (sleeper)", asleep.id());
         let to = asleep.clone();
         let wait = picture(stepper, move |_, _| drop(to.ask(Note(1)).wait()));
-        assert_eq!(words(&wait), "the answer of `Player`  (sleeper) to `Note`");
+        assert_eq!(words(&wait), format!("the answer of {who} to `Note`"));
         let Awaited::Reply { from, request_type } = wait.awaited else {
             panic!("it waits for an answer");
         };
-        assert_eq!(
-            (from.id, from.name.as_deref()),
-            (asleep.id(), Some("sleeper"))
-        );
-        assert!(request_type.ends_with("::Note"));
+        assert_eq!(from.id, asleep.id());
+        assert_eq!(from.name.as_deref(), Some("sleeper"));
+        assert_eq!(request_type, std::any::type_name::<Note>());
         let to = asleep.clone();
         let wait = picture(stepper, move |_, _| drop(to.ask(Later).wait()));
-        assert_eq!(
-            words(&wait),
-            "the turn of `Later`, which is queued at `Player`  (sleeper)"
-        );
+        let turn = format!("the turn of `Later`, which is queued at {who}");
+        assert_eq!(words(&wait), turn);
         let to = debtor.clone();
         let wait = picture(stepper, move |_, _| drop(to.ask(Borrow).wait()));
-        assert_eq!(
-            words(&wait),
-            "an answer to `Borrow` that `Debtor`  (debtor) has put off"
-        );
+        let from = format!("`Debtor` {} (debtor)", debtor.id());
+        let put_off = format!("an answer to `Borrow` that {from} has put off");
+        assert_eq!(words(&wait), put_off);
         let to = asleep.clone();
         let wait = picture(stepper, move |_, _| {
-            let mut replies = vec![to.ask(Note(1)), to.ask(Note(2))];
+            let mut replies = vec![to.ask(act(|_, _| 1)), debtor.ask(Borrow)];
             drop(wait_any(&mut replies));
         });
-        assert_eq!(
-            words(&wait),
-            "the first answer of `Player`  (sleeper), `Player`  (sleeper)"
-        );
+        assert_eq!(words(&wait), format!("the first answer of {who}, {from}"));
         let to = asleep.clone();
         let wait = picture(stepper, move |_, _| drop(to.send(Note(1))));
-        assert_eq!(
-            words(&wait),
-            "room for `Note` in the mailbox of `Player`  (sleeper)"
-        );
+        let room = format!("room for `Note` in the mailbox of {who}");
+        assert_eq!(words(&wait), room);
         let to = asleep.clone();
         let wait = picture(stepper, move |_, _| drop(to.join()));
-        assert_eq!(words(&wait), "the end of `Player`  (sleeper)");
+        assert_eq!(words(&wait), format!("the end of {who}"));
         let wait = picture(stepper, |_, ctx| drop(ctx.sleep(HOUR)));
-        assert_eq!(
-            (&wait.awaited, &*words(&wait)),
-            (&Awaited::Time, "a moment")
-        );
+        assert_eq!(wait.awaited, Awaited::Time);
+        assert_eq!(words(&wait), "a moment");
         asleep.kill();
     });
 }
@@ -286,8 +265,9 @@ fn the_time_waited_of_a_killed_actor_counts_up_to_the_kill() {
 
 // Words.
 
-/// The texts of an error on a circle of two, with the paths of types cut off.
-fn texts_of_two(stepper: &Stepper) -> [String; 3] {
+/// The texts of the errors when one actor waits in three ways for another that waits for it, and
+/// both of them.
+fn texts_of_two(stepper: &Stepper) -> ([String; 3], [Addr<Player>; 2]) {
     let named = |name: &str| stepper.system().actor().name(name).capacity(1);
     let first = named("first").spawn(Player::default()).unwrap();
     let second = named("second").spawn(Player::default()).unwrap();
@@ -318,30 +298,27 @@ fn texts_of_two(stepper: &Stepper) -> [String; 3] {
     let answer = second.ask(act(move |_, _| of_ask(back.ask(Note(2)).wait())));
     let texts = texts.wait().unwrap();
     assert_eq!(answer.wait().unwrap(), None);
-    texts.map(|text| plain(&text))
+    (texts.map(|text| plain(&text)), [first, second])
 }
 
 #[test]
 fn the_errors_say_who_waits_for_what_of_whom() {
     under_seeds(|stepper| {
-        let back = "`Player`  (second) waits for the answer of `Player`  (first) to `Note`";
-        assert_eq!(
-            texts_of_two(stepper),
-            [
-                format!(
-                    "the wait for the answer would never end: `Player`  (first) waits for \
-                     the answer of `Player`  (second) to `Note`; {back}"
-                ),
-                format!(
-                    "the wait for room would never end: `Player`  (first) waits for \
-                     room for `Note` in the mailbox of `Player`  (second); {back}"
-                ),
-                format!(
-                    "the wait would never end: `Player`  (first) waits for \
-                     the end of `Player`  (second); {back}"
-                ),
-            ]
+        let (texts, [first, second]) = texts_of_two(stepper);
+        let first = format!("`Player` {} (first)", first.id());
+        let second = format!("`Player` {} (second)", second.id());
+        let back = format!("{second} waits for the answer of {first} to `Note`");
+        let answer = format!(
+            "the wait for the answer would never end: {first} waits for \
+             the answer of {second} to `Note`; {back}"
         );
+        let room = format!(
+            "the wait for room would never end: {first} waits for \
+             room for `Note` in the mailbox of {second}; {back}"
+        );
+        let end =
+            format!("the wait would never end: {first} waits for the end of {second}; {back}");
+        assert_eq!(texts, [answer, room, end]);
     });
 }
 
