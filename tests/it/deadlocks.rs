@@ -68,6 +68,8 @@ impl DeferredHandler<Later> for Player {
 enum Way {
     Answer,
     AnswerInTime,
+    /// The request stands in line for the mailbox.
+    AnswerInLine,
     Turn,
     FirstAnswer,
     Room,
@@ -76,9 +78,10 @@ enum Way {
     EndInTime,
 }
 
-const WAYS: [Way; 8] = [
+const WAYS: [Way; 9] = [
     Way::Answer,
     Way::AnswerInTime,
+    Way::AnswerInLine,
     Way::Turn,
     Way::FirstAnswer,
     Way::Room,
@@ -93,6 +96,10 @@ impl Way {
         match self {
             Self::Answer => of_ask(other.ask(Note(1)).wait()),
             Self::AnswerInTime => of_ask(other.ask(Note(1)).wait_for(HOUR)),
+            Self::AnswerInLine => {
+                while other.try_send(Note(0)).is_ok() {}
+                of_ask(other.ask(Note(1)).wait())
+            }
             Self::Turn => of_ask(other.ask(Later).wait()),
             Self::FirstAnswer => {
                 let mut replies = vec![other.ask(Note(1)), other.ask(Note(2))];
@@ -125,9 +132,10 @@ impl Way {
     /// Checks what is said of a wait for an actor of this name.
     fn check(self, awaited: &Awaited, name: &str) {
         let (identity, message) = match (self, awaited) {
-            (Self::Answer | Self::AnswerInTime, Awaited::Reply { from, request_type }) => {
-                (from, Some((request_type, "Note")))
-            }
+            (
+                Self::Answer | Self::AnswerInTime | Self::AnswerInLine,
+                Awaited::Reply { from, request_type },
+            ) => (from, Some((request_type, "Note"))),
             (Self::Turn, Awaited::Queued { at, request_type }) => {
                 (at, Some((request_type, "Later")))
             }
