@@ -16,6 +16,7 @@
 
 mod log;
 mod sailor;
+mod sea;
 
 use std::env;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ use std::time::Instant;
 use greenroom::System;
 use greenroom::testkit::Stepper;
 
-use self::sailor::{Blow, Course, Sea, Wind};
+use self::sailor::{Blow, Wind};
+use self::sea::{Course, Sea};
 use crate::support::{Numbers, PATIENCE, pool};
 
 const SAILORS: usize = 200;
@@ -104,18 +106,18 @@ fn picture(system: &System) -> String {
 /// A few storms in stepped systems and pools; or, in the long form, as many as it takes.
 fn storms(course: Course) -> Figures {
     let mut figures = Figures::default();
-    let seeds = number_in("GREENROOM_STORM_SEED").map_or(0..8, |seed| seed..seed + 1);
+    let seeds = number_in("GREENROOM_STORM_SEED").map_or(0..5, |seed| seed..seed + 1);
     let Some(enough) = number_in("GREENROOM_STORM_WAITS") else {
         for seed in seeds.clone() {
             replayable(seed, || {
                 let stepper = Stepper::new(seed);
-                storm(stepper.system(), course, seed, 5_000, &mut figures);
+                storm(stepper.system(), course, seed, 4_000, &mut figures);
             });
         }
         for seed in seeds {
             for workers in [1, 2, 8] {
                 replayable(seed, || {
-                    storm(&pool(workers), course, seed, 10_000, &mut figures);
+                    storm(&pool(workers), course, seed, 8_000, &mut figures);
                 });
             }
         }

@@ -2,174 +2,17 @@
 
 use std::fmt::Debug;
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use greenroom::{
-    Actor, ActorId, Addr, AskError, Context, DeferredHandler, Handler, Overflow, Reply, ReplyTo,
-    SendError, Spawner, StopReason, WaitError, WaitPath, wait_any,
+    Actor, Addr, AskError, Context, DeferredHandler, Handler, Overflow, Reply, ReplyTo, SendError,
+    Spawner, StopReason, wait_any,
 };
 
-use super::log::{Kind, WaitLog};
+use super::log::Kind;
+use super::sea::{Course, Outcome, Sea, Settle};
 use crate::support::Numbers;
-
-/// For whom an actor may wait.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Course {
-    /// For those with a higher number only, so that there is no circle.
-    Ordered,
-    /// For anybody, itself included.
-    Wild,
-}
-
-/// What all actors of a storm share.
-pub(super) struct Sea {
-    course: Course,
-    sailors: Vec<Mutex<Option<Addr<Sailor>>>>,
-    harbour: Mutex<Option<Addr<Harbour>>>,
-    log: WaitLog,
-    /// After so many waits nobody begins anything.
-    enough_waits: u64,
-    pub(super) waits: AtomicU64,
-    pub(super) alarms: AtomicU64,
-    pub(super) unchecked: AtomicU64,
-    failure: Mutex<Option<String>>,
-}
-
-impl Sea {
-    /// A sea with so many sailors in it.
-    pub(super) fn new(
-        course: Course,
-        sailors: usize,
-        enough_waits: u64,
-        options: impl Fn() -> Spawner,
-    ) -> Arc<Self> {
-        let sea = Arc::new(Self {
-            course,
-            sailors: (0..sailors).map(|_| Mutex::default()).collect(),
-            harbour: Mutex::default(),
-            log: WaitLog::new(sailors),
-            enough_waits,
-            waits: AtomicU64::new(0),
-            alarms: AtomicU64::new(0),
-            unchecked: AtomicU64::new(0),
-            failure: Mutex::default(),
-        });
-        let harbour = options().capacity(2).spawn(Harbour);
-        *sea.harbour.lock().unwrap() = harbour.ok();
-        for number in 0..sailors {
-            *sea.sailors[number].lock().unwrap() = Sailor::spawn(&sea, number, options());
-        }
-        sea
-    }
-
-    /// Forgets all addresses, which keep this alive in turn.
-    pub(super) fn clear(&self) {
-        let sailors = self
-            .sailors
-            .iter()
-            .filter_map(|sailor| sailor.lock().unwrap().take());
-        drop(sailors.collect::<Vec<_>>());
-        drop(self.harbour.lock().unwrap().take());
-    }
-
-    fn fail(&self, what: String) {
-        self.failure.lock().unwrap().get_or_insert(what);
-    }
-
-    pub(super) fn failure(&self) -> Option<String> {
-        self.failure.lock().unwrap().clone()
-    }
-
-    fn is_over(&self) -> bool {
-        self.waits.load(SeqCst) >= self.enough_waits || self.failure.lock().unwrap().is_some()
-    }
-
-    /// Somebody for whom the one with this number may wait.
-    fn other(&self, number: usize, numbers: &mut Numbers) -> Option<(usize, Addr<Sailor>)> {
-        let first = match self.course {
-            Course::Ordered => number + 1,
-            Course::Wild => 0,
-        };
-        let others = self.sailors.len().checked_sub(first).filter(|n| *n > 0)?;
-        let number = first + numbers.below(others as u64) as usize;
-        let sailor = self.sailors[number].lock().unwrap().clone()?;
-        Some((number, sailor))
-    }
-
-    /// Puts another one into the place of one that has ended or ends.
-    fn replace(self: &Arc<Self>, (number, gone): (usize, &Addr<Sailor>), options: Spawner) {
-        let mut place = self.sailors[number].lock().unwrap();
-        if place.as_ref() == Some(gone) {
-            *place = Sailor::spawn(self, number, options);
-        }
-    }
-
-    /// Waits, and notes it.
-    fn wait<T: Outcome>(
-        &self,
-        (number, waiter): (usize, ActorId),
-        kind: Kind,
-        others: &[ActorId],
-        wait: impl FnOnce() -> T,
-    ) -> T {
-        self.waits.fetch_add(1, SeqCst);
-        let begun = self.log.begin(number, waiter, kind, others);
-        let outcome = wait();
-        if let Some(path) = outcome.path() {
-            self.alarms.fetch_add(1, SeqCst);
-            let checked = match self.course {
-                Course::Ordered => Err("there is no circle".to_owned()),
-                Course::Wild => self.log.check(path, waiter, begun, number_of),
-            };
-            match checked {
-                Ok(true) => {}
-                Ok(false) => drop(self.unchecked.fetch_add(1, SeqCst)),
-                Err(error) => self.fail(format!("a false alarm: {error}: {path}")),
-            }
-        }
-        self.log.end(begun);
-        outcome
-    }
-}
-
-/// The number of a sailor, which is its name.
-fn number_of(name: &str) -> Option<usize> {
-    name.parse().ok()
-}
-
-/// How a wait ended.
-trait Outcome {
-    fn path(&self) -> Option<&WaitPath>;
-}
-
-impl<R> Outcome for Result<R, AskError> {
-    fn path(&self) -> Option<&WaitPath> {
-        match self {
-            Err(AskError::WouldDeadlock { path }) => Some(path),
-            _ => None,
-        }
-    }
-}
-
-impl<M> Outcome for Result<(), SendError<M>> {
-    fn path(&self) -> Option<&WaitPath> {
-        match self {
-            Err(SendError::WouldDeadlock { path, .. }) => Some(path),
-            _ => None,
-        }
-    }
-}
-
-impl<T> Outcome for Result<T, WaitError> {
-    fn path(&self) -> Option<&WaitPath> {
-        match self {
-            Err(WaitError::WouldDeadlock { path }) => Some(path),
-            _ => None,
-        }
-    }
-}
 
 /// Somebody with a number, who waits for others.
 pub(super) struct Sailor {
@@ -187,7 +30,7 @@ impl Sailor {
         }
     }
 
-    fn spawn(sea: &Arc<Sea>, number: usize, options: Spawner) -> Option<Addr<Self>> {
+    pub(super) fn spawn(sea: &Arc<Sea>, number: usize, options: Spawner) -> Option<Addr<Self>> {
         let sailor = Self::new(sea, number);
         let overflow = match number % 5 {
             4 => Overflow::BlockFor(Duration::from_micros(100)),
@@ -211,7 +54,7 @@ impl Sailor {
         let Some((number, other)) = sea.other(self.number, numbers) else {
             return;
         };
-        let ids = [other.id()];
+        let ids = [(Some(number), other.id())];
         let time = Duration::from_micros(1 + numbers.below(200));
         let mut job = || Job {
             seed: numbers.below(u64::MAX),
@@ -249,9 +92,13 @@ impl Sailor {
                     return;
                 };
                 let reply = child.ask(job());
-                let _ = sea.wait(me, Kind::Answer, &[child.id()], || reply.wait());
+                let _ = sea.wait(me, Kind::Answer, &[(Some(self.number), child.id())], || {
+                    reply.wait()
+                });
                 child.stop();
-                let _ = sea.wait(me, Kind::End, &[child.id()], || child.join());
+                let _ = sea.wait(me, Kind::End, &[(Some(self.number), child.id())], || {
+                    child.join()
+                });
                 false
             }
             88..92 => {
@@ -288,10 +135,10 @@ impl Sailor {
         let mut ids = Vec::new();
         let mut replies: Vec<Reply<u64>> = Vec::new();
         for _ in 0..2 + numbers.below(3) {
-            let Some((_, other)) = self.sea.other(self.number, numbers) else {
+            let Some((number, other)) = self.sea.other(self.number, numbers) else {
                 continue;
             };
-            ids.push(other.id());
+            ids.push((Some(number), other.id()));
             let seed = numbers.below(u64::MAX);
             let job = Job { seed, depth };
             replies.push(if seed.is_multiple_of(4) {
@@ -305,8 +152,11 @@ impl Sailor {
             let first = self
                 .sea
                 .wait(me, Kind::FirstAnswer, &ids, || wait_any(&mut replies));
-            if first.is_err() {
-                break;
+            match first {
+                Ok(Some((index, _))) => {
+                    ids.remove(index);
+                }
+                Ok(None) | Err(_) => break,
             }
         }
         false
@@ -375,14 +225,14 @@ impl DeferredHandler<PutOff> for Sailor {
         reply: ReplyTo<u64>,
         ctx: &mut Context<Self>,
     ) {
-        let Some(harbour) = self.sea.harbour.lock().unwrap().clone() else {
+        let Some(harbour) = self.sea.harbour() else {
             return;
         };
         let me = (self.number, ctx.id());
         let mut numbers = Numbers(job.seed);
         // Whoever keeps an answer is no part of the circles that are found. So where there may be
         // some, it goes at once to somebody who never waits.
-        let way = match self.sea.course {
+        let way = match self.sea.course() {
             Course::Ordered => numbers.below(3),
             Course::Wild => 2,
         };
@@ -399,7 +249,9 @@ impl DeferredHandler<PutOff> for Sailor {
             }
             _ => {
                 let settle = || harbour.send(Settle(reply));
-                let _ = self.sea.wait(me, Kind::Room, &[harbour.id()], settle);
+                let _ = self
+                    .sea
+                    .wait(me, Kind::Room, &[(None, harbour.id())], settle);
             }
         }
     }
@@ -425,21 +277,6 @@ impl Handler<Told> for Sailor {
     fn handle(&mut self, _: Told, _: &mut Context<Self>) {}
 }
 
-/// Gives answers for others, and never waits.
-struct Harbour;
-
-impl Actor for Harbour {}
-
-struct Settle(ReplyTo<u64>);
-
-impl Handler<Settle> for Harbour {
-    type Reply = ();
-
-    fn handle(&mut self, Settle(reply): Settle, _: &mut Context<Self>) {
-        reply.send(0);
-    }
-}
-
 /// Keeps the sailors busy. Nobody waits for it, so it is in no circle.
 pub(super) struct Wind {
     pub(super) sea: Arc<Sea>,
@@ -456,8 +293,7 @@ impl Handler<Blow> for Wind {
 
     fn handle(&mut self, _: Blow, ctx: &mut Context<Self>) {
         while !self.sea.is_over() {
-            let number = self.numbers.below(self.sea.sailors.len() as u64) as usize;
-            let Some(sailor) = self.sea.sailors[number].lock().unwrap().clone() else {
+            let Some((number, sailor)) = self.sea.anybody(&mut self.numbers) else {
                 return;
             };
             let seed = self.numbers.below(u64::MAX);
