@@ -76,7 +76,10 @@ impl Sailor {
             }
             38..52 => is_stopped(&sea.wait(me, Kind::Room, &ids, || other.send(job()))),
             52..58 => is_stopped(&sea.wait(me, Kind::Room, &ids, || other.send_for(job(), time))),
-            58..72 => self.want_any(numbers, depth, ctx),
+            58..72 => {
+                self.want_any(numbers, depth, ctx);
+                false
+            }
             72..78 => {
                 let first = other.ask(job());
                 self.act(numbers, depth, ctx);
@@ -87,18 +90,7 @@ impl Sailor {
                 false
             }
             84..88 => {
-                let child = ctx.actor().name(self.number.to_string()).capacity(1);
-                let Ok(child) = child.spawn(Self::new(&sea, self.number)) else {
-                    return;
-                };
-                let reply = child.ask(job());
-                let _ = sea.wait(me, Kind::Answer, &[(Some(self.number), child.id())], || {
-                    reply.wait()
-                });
-                child.stop();
-                let _ = sea.wait(me, Kind::End, &[(Some(self.number), child.id())], || {
-                    child.join()
-                });
+                self.ask_a_child(job(), ctx);
                 false
             }
             88..92 => {
@@ -131,7 +123,7 @@ impl Sailor {
     }
 
     /// Wants the first of several answers.
-    fn want_any(&mut self, numbers: &mut Numbers, depth: u64, ctx: &Context<Self>) -> bool {
+    fn want_any(&mut self, numbers: &mut Numbers, depth: u64, ctx: &Context<Self>) {
         let mut ids = Vec::new();
         let mut replies: Vec<Reply<u64>> = Vec::new();
         for _ in 0..2 + numbers.below(3) {
@@ -159,7 +151,20 @@ impl Sailor {
                 Ok(None) | Err(_) => break,
             }
         }
-        false
+    }
+
+    /// Has a child of its own, with the same number, do a job and end.
+    fn ask_a_child(&self, job: Job, ctx: &Context<Self>) {
+        let options = ctx.actor().name(self.number.to_string()).capacity(1);
+        let Ok(child) = options.spawn(Self::new(&self.sea, self.number)) else {
+            return;
+        };
+        let me = (self.number, ctx.id());
+        let ids = [(Some(self.number), child.id())];
+        let reply = child.ask(job);
+        let _ = self.sea.wait(me, Kind::Answer, &ids, || reply.wait());
+        child.stop();
+        let _ = self.sea.wait(me, Kind::End, &ids, || child.join());
     }
 }
 

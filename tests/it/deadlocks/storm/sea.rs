@@ -109,10 +109,8 @@ impl Sea {
     }
 
     fn anybody_from(&self, first: usize, numbers: &mut Numbers) -> Option<(usize, Addr<Sailor>)> {
-        let number = (first..self.sailors.len()).nth(match self.sailors.len() - first {
-            0 => 0,
-            others => numbers.below(others as u64) as usize,
-        })?;
+        let others = (self.sailors.len() - first) as u64;
+        let number = first + (others > 0).then(|| numbers.below(others) as usize)?;
         let sailor = self.sailors[number].lock().unwrap().clone()?;
         Some((number, sailor))
     }
