@@ -56,6 +56,15 @@ fn rings_of_2_to_64_actors_are_found_in_pools() {
     });
 }
 
+#[test]
+fn a_ring_of_a_thousand_actors_is_found_in_pools() {
+    in_pools(|system| {
+        for way in [Way::Answer, Way::Room, Way::End] {
+            close_ring(&ring_of(system, way, 1000), &|| ());
+        }
+    });
+}
+
 /// A ring in which everything is left to the generator.
 fn any_ring<'a>(systems: &[&'a System], numbers: &mut Numbers) -> Vec<Member<'a>> {
     let mut threads = 0;
