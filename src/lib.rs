@@ -7,6 +7,18 @@
 //!
 //! Implement [`Actor`] and one [`Handler`] per message; [`System::spawn`] it; [`Addr::send`] and
 //! [`Addr::ask`] it.
+//!
+//! # Waiting
+//!
+//! A handler waits in plain code: for an answer by [`Reply::wait`], for room by [`Addr::send`], for
+//! an end by [`Addr::join`], for a while by [`Context::sleep`], for any future by [`Context::wait`],
+//! for a closure that blocks by [`Context::blocking`]. In the pool that parks its stack; on an
+//! actor's own thread ([`Spawner::spawn_thread`]) and on a plain thread, the thread waits. An async
+//! task awaits a [`Reply`] and [`Addr::send_async`].
+//!
+//! `stop` and `drain` end no wait, [`Addr::kill`] ends nearly all: [`WaitError::Interrupted`]. A
+//! circle of waits is refused, with its path: [`WaitError::WouldDeadlock`]. [`System::waits`] shows
+//! who waits for whom. The README has the rules in full, `examples/waiting.rs` shows them at work.
 
 #![warn(unreachable_pub)]
 

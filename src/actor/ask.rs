@@ -42,6 +42,8 @@ pub(super) struct InLine {
 ///
 /// [`wait`](Self::wait) and [`wait_for`](Self::wait_for) wait for it, in a handler or on a plain
 /// thread; as a future it is awaited under any executor. Two asks before two waits pipeline.
+/// In a handler prefer `wait` to [`Context::wait`](crate::Context::wait) of the reply as a
+/// future: only the former is seen when a circle of waits would close.
 ///
 /// Dropping it withdraws the request: if its turn has not come, it is not run and is counted as
 /// cancelled; if it stood in line for a full mailbox, it leaves the line.
@@ -173,6 +175,7 @@ impl<R: Send + 'static> Reply<R> {
     /// actors. On a plain thread or an actor's own thread, that thread runs the asked actor's
     /// handlers until the answer is there, if nobody else runs them and the answer is not one
     /// that may be put off; otherwise it sleeps. A panic in what runs here stays with its actor.
+    /// In an async task, that thread is one of its executor: await the reply there.
     ///
     /// # Errors
     ///
@@ -440,11 +443,13 @@ pub type First<R> = (usize, Result<R, AskError>);
 /// Waits until one of several answers is there, and takes it out of `replies`.
 ///
 /// Returns its index and its outcome; `None` if `replies` is empty. If several are there, it is
-/// the first of them.
+/// the first of them. A thread that waits so runs none of the asked actors.
 ///
 /// # Errors
 ///
-/// If the wait could not be begun or was ended; `replies` is as it was.
+/// If the wait could not be begun or was ended; `replies` is as it was. In a handler,
+/// [`WaitError::WouldDeadlock`] if each of the asked actors waits, directly or through others,
+/// for this one.
 pub fn wait_any<R: Send + 'static>(
     replies: &mut Vec<Reply<R>>,
 ) -> Result<Option<First<R>>, WaitError> {

@@ -90,13 +90,15 @@ impl<A: Actor> Context<A> {
         Spawner::new(self.cell.core().runtime.clone())
     }
 
-    /// Waits for `duration` by the system's clock. The handler's stack is parked; its worker
-    /// goes on with other actors, this actor handles nothing else meanwhile.
+    /// Waits for `duration` by the system's clock. In the pool the handler's stack is parked and
+    /// its worker goes on with other actors; on an actor's own thread, that thread sleeps. This
+    /// actor handles nothing else meanwhile.
     ///
     /// # Errors
     ///
     /// [`WaitError::Interrupted`] at once when this actor is killed, or was before;
-    /// [`WaitError::NoStack`] if the worker has nothing to go on with. `stop` does not end it.
+    /// [`WaitError::NoStack`] if the worker has nothing to go on with; [`WaitError::Unwinding`]
+    /// in a `Drop` that a panic runs. `stop` does not end it.
     pub fn sleep(&mut self, duration: Duration) -> Result<(), WaitError> {
         let runtime = &self.cell.core().runtime;
         let due = later(runtime.now(), duration);
@@ -114,6 +116,10 @@ impl<A: Actor> Context<A> {
     /// round, so it keeps nobody else from running. What is polled may wait in turn, as in
     /// `reply.wait()`. A panic in it is a panic of the handler. The wait allocates once, for its
     /// waker.
+    ///
+    /// Nobody knows who brings about what a future waits for, so a circle of waits that goes
+    /// through one is not found, even if the future is a [`Reply`](crate::Reply): wait for an
+    /// answer by [`Reply::wait`](crate::Reply::wait).
     ///
     /// In a system that is [stepped by hand](crate::testkit) the future is polled in a step
     /// of its own after its waker was called. If another thread has to call it, a wait beside the stepper
@@ -202,9 +208,10 @@ impl<A: Actor> Context<A> {
     /// `work` is over: no kill, no deadline of a shutdown, nor while it is queued. After a kill its
     /// result comes back all the same, and the next wait of the handler ends with an error.
     ///
-    /// In `work` there is no actor: what it waits for, it waits for as a plain thread, and no kill
-    /// ends that. The `tracing` span that is current in the handler is entered around it. A panic
-    /// in `work` goes on in the handler, with the same payload.
+    /// In `work` there is no actor: what it waits for, it waits for as a plain thread. No kill ends
+    /// that, and no circle of waits that goes through it is found. The `tracing` span that is
+    /// current in the handler is entered around it. A panic in `work` goes on in the handler, with
+    /// the same payload.
     ///
     /// # Errors
     ///
