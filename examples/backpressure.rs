@@ -9,7 +9,9 @@
 
 use std::time::Duration;
 
-use greenroom::{Actor, AskError, Context, Handler, Overflow, Reply, ReplyTo, SendError, System};
+use greenroom::{
+    Actor, Addr, Context, Counts, Handler, Overflow, Reply, ReplyTo, SendError, System,
+};
 
 /// Gives its answer when it is told to open.
 #[derive(Default)]
@@ -120,27 +122,22 @@ fn run(policy: Overflow) -> Result<(), Box<dyn std::error::Error>> {
     }
     gate.ask(Open).wait()?;
     println!("{policy:?}");
-    println!("  handled {:?}, came back {refused:?}", seen(&receiver)?);
-    let snapshot = system.snapshot();
-    let books = snapshot
-        .actors
-        .iter()
-        .find(|actor| actor.id == receiver.id())
-        .map(|actor| actor.counts);
-    if let Some(books) = books {
+    // The mailbox has room for a question when it is empty.
+    while books(&system, &receiver).is_some_and(|books| books.queued > 0) {
+        std::thread::yield_now();
+    }
+    let handled = receiver.ask(Seen).wait()?;
+    println!("  handled {handled:?}, came back {refused:?}");
+    if let Some(books) = books(&system, &receiver) {
         println!("  {books}");
     }
     Ok(())
 }
 
-/// What was handled; asks again while the mailbox is full of what comes before.
-fn seen(receiver: &greenroom::Addr<Receiver>) -> Result<Vec<u32>, AskError> {
-    loop {
-        match receiver.ask(Seen).wait() {
-            Err(AskError::Full(_) | AskError::DroppedByPolicy) => std::thread::yield_now(),
-            outcome => return outcome,
-        }
-    }
+fn books(system: &System, receiver: &Addr<Receiver>) -> Option<Counts> {
+    let actors = system.snapshot().actors;
+    let receiver = actors.iter().find(|actor| actor.id == receiver.id());
+    receiver.map(|actor| actor.counts)
 }
 
 fn receiver_is_idle(system: &System) -> bool {

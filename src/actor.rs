@@ -2,11 +2,13 @@
 
 mod address;
 mod ask;
+mod blocking;
 mod cell;
 mod circles;
 mod context;
 mod envelope;
 mod frame;
+mod future;
 mod recipient;
 mod reply;
 mod room;

@@ -54,6 +54,10 @@ pub enum WaitError {
     /// The thread is unwinding from a panic; a wait could keep it from ever ending.
     #[error("the waiting thread is panicking")]
     Unwinding,
+    /// No thread could be had for a closure that blocks: there is none, and the operating system
+    /// refuses to start one, or the system may have none.
+    #[error("no thread is left to block")]
+    NoThread,
     /// Nobody on this path could go on, since each waits for the next; unless a deadline passes
     /// or one of them is ended from outside.
     ///
@@ -156,6 +160,7 @@ impl<M> SendError<M> {
             WaitError::NoStack => Self::NoStack(message),
             WaitError::Unwinding => Self::Unwinding(message),
             WaitError::WouldDeadlock { path } => Self::WouldDeadlock { message, path },
+            WaitError::NoThread => unreachable!("a wait for room needs no thread"),
         }
     }
 
@@ -338,6 +343,14 @@ pub enum BuildError {
     /// A pool needs at least one worker.
     #[error("a pool needs at least one worker")]
     NoWorkers,
+    /// Each worker of a pool needs a stack, also if no handler ever waits.
+    #[error("a pool of {workers} workers needs more than {stacks} stacks")]
+    TooFewStacks {
+        /// How many stacks there may be.
+        stacks: usize,
+        /// How many workers there are to be.
+        workers: usize,
+    },
     /// The operating system refused a thread.
     #[error("the operating system refused a thread")]
     Thread(#[source] std::io::Error),

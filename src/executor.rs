@@ -1,7 +1,8 @@
 //! Runs things when told that they are ready, and parks and resumes the stacks they run on.
 //!
 //! Knows no actors: it runs [`Runnable`]s. There are three places to run: the work-stealing
-//! [`pool`], a [`thread`] of its own, and the executor [`stepped`] by hand.
+//! [`pool`], a [`thread`] of its own, and the executor [`stepped`] by hand. Closures that block
+//! run on threads of their own kind, see [`blocking`].
 //!
 //! # The rules of the loop
 //!
@@ -18,17 +19,23 @@
 //! So at any time a worker has one loop, at most one resumed stack on top of it, and any number
 //! of parked stacks; nobody runs on the stack of somebody who waits.
 
+pub(crate) mod blocking;
+mod memory;
+mod offers;
 pub(crate) mod park;
 pub(crate) mod pool;
+pub(crate) mod post;
 mod ready;
 mod sleep;
 pub(crate) mod stacks;
 pub(crate) mod stepped;
 pub(crate) mod thread;
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 pub(crate) use park::block;
+pub(crate) use pool::take_back;
 use stacks::RunningStack;
 
 /// Something that can be run for a turn.
@@ -64,6 +71,52 @@ impl<'a> Turn<'a> {
     }
 }
 
+/// How much of its stack a thread outside gives to actors that it runs on top of each other, each
+/// waited for by the one below: a quarter of what threads have by default. What they wait for
+/// beyond that is run by the pool, where each has a stack of its own.
+const NESTED_BYTES: usize = 512 << 10;
+
+thread_local! {
+    /// Where on its stack this thread began to run actors; 0 if it runs none.
+    static NESTED_FROM: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Whether a wait here would block the thread, and nothing forbids to run something meanwhile.
+pub(crate) fn may_run_here() -> bool {
+    let has_room = NESTED_FROM.try_with(|from| match from.get() {
+        0 => true,
+        from => from.abs_diff(place_on_stack()) < NESTED_BYTES,
+    });
+    stacks::current().is_none() && !std::thread::panicking() && has_room == Ok(true)
+}
+
+/// About where on its stack the caller is.
+fn place_on_stack() -> usize {
+    let here = 0_u8;
+    std::hint::black_box(&raw const here).addr()
+}
+
+/// While this lives, an actor is run on this thread for somebody who waits below.
+pub(crate) struct Nested {
+    before: usize,
+}
+
+impl Nested {
+    pub(crate) fn begin() -> Self {
+        let before = NESTED_FROM.get();
+        if before == 0 {
+            NESTED_FROM.set(place_on_stack());
+        }
+        Self { before }
+    }
+}
+
+impl Drop for Nested {
+    fn drop(&mut self) {
+        NESTED_FROM.set(self.before);
+    }
+}
+
 /// A name that the operating system takes: without the zero bytes that would end it.
 fn thread_name(name: &str) -> String {
     name.replace('\0', "")
@@ -82,6 +135,39 @@ impl Executor {
             Self::Pool(pool) => pool.schedule(task),
             Self::Stepped(stepped) => stepped.schedule(task),
         }
+    }
+
+    /// Leaves a task to this thread, which says whether it takes it; see [`offers`].
+    #[inline]
+    pub(crate) fn offer(&self, task: Task) -> bool {
+        match self {
+            Self::Pool(pool) => pool.offer(task),
+            Self::Stepped(stepped) => {
+                stepped.schedule(task);
+                false
+            }
+        }
+    }
+
+    /// Whether no worker looks for something to do.
+    pub(crate) fn is_asleep(&self) -> bool {
+        match self {
+            Self::Pool(pool) => pool.is_asleep(),
+            Self::Stepped(_) => true,
+        }
+    }
+
+    /// Whose handlers wait on parked stacks of workers.
+    pub(crate) fn waiters(&self) -> Vec<post::Label> {
+        match self {
+            Self::Pool(pool) => pool.waiters(),
+            Self::Stepped(_) => Vec::new(),
+        }
+    }
+
+    /// Whether any thread may run its tasks.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self, Self::Pool(_))
     }
 
     /// Lets the threads end once nothing is left to run.

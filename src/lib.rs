@@ -7,11 +7,43 @@
 //!
 //! Implement [`Actor`] and one [`Handler`] per message; [`System::spawn`] it; [`Addr::send`] and
 //! [`Addr::ask`] it.
+//!
+//! # Waiting
+//!
+//! A handler waits in plain code: for an answer by [`Reply::wait`], for room by [`Addr::send`], for
+//! an end by [`Addr::join`], for a while by [`Context::sleep`], for any future by [`Context::wait`],
+//! for a closure that blocks by [`Context::blocking`]. In the pool that parks its stack; on an
+//! actor's own thread ([`Spawner::spawn_thread`]) and on a plain thread, the thread waits. An async
+//! task awaits a [`Reply`] and [`Addr::send_async`].
+//!
+//! `stop` and `drain` end no wait, [`Addr::kill`] ends nearly all: [`WaitError::Interrupted`]. A
+//! circle of waits is refused, with its path: [`WaitError::WouldDeadlock`]. [`System::waits`] shows
+//! who waits for whom. The README has the rules in full, `examples/waiting.rs` shows them at work.
 
 #![warn(unreachable_pub)]
 
-#[cfg(not(any(unix, windows)))]
-compile_error!("greenroom parks stacks, for which it needs a platform that corosensei supports");
+// The list is corosensei's, from its `arch` module.
+#[cfg(not(any(
+    all(
+        unix,
+        any(
+            target_arch = "x86_64",
+            target_arch = "x86",
+            target_arch = "aarch64",
+            all(target_arch = "arm", not(target_vendor = "apple")),
+            target_arch = "riscv64",
+            target_arch = "riscv32",
+            target_arch = "loongarch64",
+            all(target_arch = "powerpc64", target_abi = "elfv2"),
+        )
+    ),
+    all(windows, any(target_arch = "x86_64", target_arch = "x86")),
+)))]
+compile_error!(
+    "greenroom parks stacks by means of corosensei, which supports Unix on x86-64, x86, AArch64, \
+     ARM (but for Apple's), RISC-V, LoongArch64 and PowerPC64 (ELFv2), and Windows on x86-64 and \
+     x86; this target is none of them"
+);
 
 // In order of dependence: a module imports from those above it only.
 mod sync;
@@ -51,8 +83,8 @@ pub use error::{
 pub use id::ActorId;
 pub use mailbox::Overflow;
 pub use observe::{
-    ActorSnapshot, ActorState, Counts, DeadLetter, DeadLetterFeed, LossReason, Snapshot,
-    WorkerSnapshot,
+    ActorSnapshot, ActorState, BlockingSnapshot, Counts, DeadLetter, DeadLetterFeed, LossReason,
+    Snapshot, WorkerSnapshot,
 };
 pub use system::{ShutdownReport, System, SystemBuilder, Unfinished};
 pub use waits::{Awaited, Identity, Wait, WaitEdge, WaitPath};

@@ -19,7 +19,7 @@ pub(crate) use queue::{Queue, Refused, Released, Reserved};
 pub(crate) use segment::{SegmentCache, Stash, Stored};
 pub(crate) use word::MAX_CAPACITY;
 
-use crate::sync::{AtomicU32, Fault, Mutex, Ordering::Relaxed, planted};
+use crate::sync::{Fault, Mutex, Ordering::Relaxed, planted};
 use crate::unwind::wake_quietly;
 
 /// What `send` does when the mailbox is full.
@@ -108,8 +108,6 @@ pub(crate) struct Mailbox<T: Stored> {
     queue: Queue<T>,
     /// Allocated when the first sender has to wait, given back when nobody does.
     line: Mutex<Option<Box<Line<T>>>>,
-    /// How many stand in line. Written under the line's lock; the runner's hint.
-    waiting: AtomicU32,
 }
 
 /// How a push ended.
@@ -138,7 +136,6 @@ impl<T: Stored> Mailbox<T> {
         Self {
             queue: Queue::new(capacity),
             line: Mutex::new(None),
-            waiting: AtomicU32::new(0),
         }
     }
 
@@ -208,21 +205,21 @@ impl<T: Stored> Mailbox<T> {
         });
         line.places.push_back(place.clone());
         // ORDERING: Relaxed: written under the lock; a hint for others.
-        self.waiting.fetch_add(1, Relaxed);
+        self.queue.waiting.fetch_add(1, Relaxed);
         Stood::InLine(place)
     }
 
     /// How many stand in line.
     pub(crate) fn line_len(&self) -> usize {
         // ORDERING: Relaxed: a figure for snapshots.
-        self.waiting.load(Relaxed) as usize
+        self.queue.waiting.load(Relaxed) as usize
     }
 
     /// Whether somebody seems to stand in line.
     #[inline]
     pub(crate) fn has_line(&self) -> bool {
         // ORDERING: Relaxed: a hint. The runner that misses it sees WAITERS when it releases.
-        self.waiting.load(Relaxed) != 0
+        self.queue.waiting.load(Relaxed) != 0
     }
 
     /// Moves items from the line into the queue while there is room.
@@ -245,7 +242,7 @@ impl<T: Stored> Mailbox<T> {
                                 wakes.extend(waker);
                             }
                             // ORDERING: Relaxed: under the lock; a hint for others.
-                            self.waiting.fetch_sub(1, Relaxed);
+                            self.queue.waiting.fetch_sub(1, Relaxed);
                         }
                         Err((_, item)) => {
                             *standing = Standing::InLine(item, waker);
@@ -281,7 +278,7 @@ impl<T: Stored> Mailbox<T> {
             }
         };
         // ORDERING: Relaxed: under the lock; a hint for others.
-        self.waiting.fetch_sub(1, Relaxed);
+        self.queue.waiting.fetch_sub(1, Relaxed);
         if let Some(line) = guard.as_mut() {
             line.withdrawn += 1;
             // Each sweep removes at least half of the places, so withdrawing costs constant
@@ -322,7 +319,7 @@ impl<T: Stored> Mailbox<T> {
             }
         }
         // ORDERING: Relaxed: under the lock; a hint for others.
-        self.waiting.store(0, Relaxed);
+        self.queue.waiting.store(0, Relaxed);
         self.queue.dissolve_line();
     }
 }

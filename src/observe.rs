@@ -5,7 +5,7 @@ mod snapshot;
 
 pub(crate) use letters::Letters;
 pub use letters::{DeadLetter, DeadLetterFeed, LossReason};
-pub use snapshot::{ActorSnapshot, ActorState, Snapshot, WorkerSnapshot};
+pub use snapshot::{ActorSnapshot, ActorState, BlockingSnapshot, Snapshot, WorkerSnapshot};
 
 use std::fmt;
 use std::ops::AddAssign;

@@ -4,25 +4,32 @@
 //! The register is split into shards, about as many as workers; a thread spawns into its own.
 //! Nothing here is touched when a message is sent or handled.
 
+mod watchdog;
+
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use crate::error::SpawnError;
-use crate::executor::Executor;
+use crate::executor::post::Watch;
+use crate::executor::{Executor, blocking};
 use crate::id::ActorId;
 use crate::observe::{ActorSnapshot, Counts, Letters, Snapshot};
 use crate::sync::{AtomicBool, Mutex, Ordering::Acquire, Ordering::Release};
 use crate::time::{Clock, Timers, thread_number};
 use crate::unwind::wake_quietly;
 use crate::waits::Wait;
+use watchdog::Watchdog;
+pub(crate) use watchdog::{InHand, Limits};
 
 /// What the system can ask of anybody who lives in it.
 pub(crate) trait Resident: Send + Sync {
     fn id(&self) -> ActorId;
     fn snapshot(&self) -> ActorSnapshot;
-    fn wait(&self) -> Option<Wait>;
+    /// Its wait, and the number that tells it apart from the others.
+    fn wait(&self) -> Option<(u64, Wait)>;
+    fn in_hand(&self) -> InHand;
     fn order(self: Arc<Self>, order: Order);
 }
 
@@ -40,6 +47,12 @@ pub(crate) enum Order {
 /// A place in the shard of the register that the resident's id tells.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Residence(u32);
+
+impl Residence {
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+}
 
 /// Places that are allocated together, so that a register has no room to spare for as many
 /// residents again.
@@ -92,9 +105,13 @@ impl Shard {
 /// See the [module](self).
 pub(crate) struct Runtime {
     pub(crate) executor: Executor,
+    /// For closures that block.
+    pub(crate) blocking: blocking::Threads,
     pub(crate) clock: Clock,
     pub(crate) timers: Arc<Timers>,
     pub(crate) letters: Letters,
+    pub(crate) watch: Arc<Watch>,
+    watchdog: Watchdog,
     shards: Box<[Mutex<Shard>]>,
     closing: AtomicBool,
     /// Who waits for the last resident to leave.
@@ -104,21 +121,28 @@ pub(crate) struct Runtime {
 impl Runtime {
     pub(crate) fn new(
         executor: Executor,
+        blocking: blocking::Threads,
         clock: Clock,
         timers: Arc<Timers>,
         shards: usize,
-    ) -> Self {
-        Self {
+        limits: Limits,
+    ) -> Arc<Self> {
+        let runtime = Arc::new(Self {
             executor,
+            blocking,
             clock,
             timers,
             letters: Letters::new(),
+            watch: Watch::new(),
+            watchdog: Watchdog::new(limits),
             shards: (0..shards.next_power_of_two())
                 .map(|_| Mutex::default())
                 .collect(),
             closing: AtomicBool::new(false),
             closers: Mutex::new(Vec::new()),
-        }
+        });
+        Watchdog::start(&runtime);
+        runtime
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -144,6 +168,17 @@ impl Runtime {
         let resident = make(id, residence);
         *shard.place(index) = Some(resident.clone());
         Ok(resident)
+    }
+
+    /// The resident with this id at this place.
+    fn resident(&self, id: u64, residence: u32) -> Option<Arc<dyn Resident>> {
+        let id = ActorId::new(NonZeroU64::new(id)?);
+        let mut shard = self.shard_of(id).lock();
+        if residence >= shard.used {
+            return None;
+        }
+        let resident = shard.place(residence).as_ref()?;
+        (resident.id() == id).then(|| resident.clone())
     }
 
     /// An id for somebody who is not admitted, and a place that nobody has.
@@ -175,7 +210,7 @@ impl Runtime {
         drop(gone);
         // ORDERING: Acquire pairs with the Release in `close`.
         if self.closing.load(Acquire) && self.is_empty() {
-            self.executor.end();
+            self.end_threads();
             let closers = std::mem::take(&mut *self.closers.lock());
             closers.into_iter().for_each(wake_quietly);
         }
@@ -193,9 +228,14 @@ impl Runtime {
         let mut residents = self.residents();
         residents.reverse();
         if residents.is_empty() {
-            self.executor.end();
+            self.end_threads();
         }
         residents
+    }
+
+    fn end_threads(&self) {
+        self.executor.end();
+        self.blocking.end();
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -235,7 +275,8 @@ impl Runtime {
         let mut waits = Vec::new();
         for shard in &self.shards {
             let shard = shard.lock();
-            waits.extend(shard.residents().filter_map(|resident| resident.wait()));
+            let residents = shard.residents();
+            waits.extend(residents.filter_map(|resident| Some(resident.wait()?.1)));
         }
         waits.sort_by_key(|wait| wait.actor.id);
         waits
@@ -262,6 +303,7 @@ impl Runtime {
                 Executor::Pool(pool) => pool.workers(),
                 Executor::Stepped(_) => Vec::new(),
             },
+            blocking: self.blocking.snapshot(),
             timers: self.timers.len(),
         }
     }

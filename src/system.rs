@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use crate::actor::{Actor, Addr, FromOutside, Spawner, wait};
 use crate::error::{BuildError, WaitError};
 use crate::executor::Executor;
+use crate::executor::blocking::Threads;
 use crate::executor::pool::Pool;
 use crate::executor::stacks::StackLimits;
 use crate::observe::{ActorSnapshot, ActorState, DeadLetterFeed, Snapshot};
-use crate::runtime::{Order, Runtime};
+use crate::runtime::{Limits, Order, Runtime};
 use crate::time::{Clock, ManualClock, Timers, later};
 use crate::waits::{Awaited, Wait};
 
@@ -111,7 +112,8 @@ impl System {
     /// The mailboxes are told to close in reverse order of spawning, and they drain at the same
     /// time: what a draining actor sends to another one comes back as `Stopped`.
     ///
-    /// At the deadline the actors that have not ended are killed: their waits end with an error.
+    /// At the deadline the actors that have not ended are killed: their waits end with an error,
+    /// but for those for a closure that [blocks](crate::Context::blocking).
     /// Whoever has still not ended is named in the report. A handler that does not wait goes on
     /// on its thread, which ends when the handler does.
     ///
@@ -285,6 +287,8 @@ pub struct SystemBuilder {
     clock: Clock,
     stack_bytes: usize,
     max_stacks: usize,
+    max_blocking_threads: usize,
+    limits: Limits,
 }
 
 impl SystemBuilder {
@@ -295,6 +299,11 @@ impl SystemBuilder {
             clock: Clock::machine(),
             stack_bytes: 1 << 20,
             max_stacks: 16_384,
+            max_blocking_threads: 512,
+            limits: Limits {
+                slow_handler: Some(Duration::from_secs(1)),
+                long_wait: Some(Duration::from_secs(10)),
+            },
         }
     }
 
@@ -316,10 +325,13 @@ impl SystemBuilder {
         self
     }
 
-    /// The address space of each stack on which handlers run, in bytes. Memory is used only as
-    /// far as a handler reaches. The default is 1 MiB; below 64 KiB there is little room for
-    /// handlers. A stack that overflows hits a guard page
-    /// and ends the process.
+    /// The address space of each stack on which handlers run, in bytes. The default is 1 MiB;
+    /// less than 64 KiB is rounded up to that.
+    ///
+    /// Memory is used page by page, as far as a handler reaches. What the next handlers do not
+    /// need of it is given back when the worker has nothing to do, or after some 1024 waits: on
+    /// Linux at once, on other Unix systems when they are short of memory, on Windows with the
+    /// stack. A stack that overflows hits a guard (of 64 KiB on Unix) and ends the process.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_bytes = bytes;
         self
@@ -327,10 +339,38 @@ impl SystemBuilder {
 
     /// How many stacks the pool may have: one for each worker, and one for each handler that
     /// waits; so not below the number of workers. Beyond it a wait is refused with
-    /// [`WaitError::NoStack`]. The default is 16,384, which needs half of the memory mappings
-    /// that Linux gives a process by default.
+    /// [`WaitError::NoStack`]. The default is 16,384. A stack needs two memory mappings, so these
+    /// need half of what Linux gives a process by default.
     pub fn max_stacks(mut self, stacks: usize) -> Self {
         self.max_stacks = stacks;
+        self
+    }
+
+    /// How many threads there may be for closures that block, started when they are needed; see
+    /// [`Context::blocking`](crate::Context::blocking). Beyond them closures are queued. The
+    /// default is 512. With 0, handlers of the pool that would block get
+    /// [`WaitError::NoThread`].
+    pub fn max_blocking_threads(mut self, threads: usize) -> Self {
+        self.max_blocking_threads = threads;
+        self
+    }
+
+    /// After what time at one message, waits not counted, a handler or hook is named by a warning
+    /// of `tracing`; `None` for never. The default is one second.
+    ///
+    /// It costs nothing per message: a sampler looks at a quarter of the time, and not at all
+    /// while nothing runs. So the warning comes between one and one and a half times this time
+    /// after the handler began, and again whenever it has taken twice as long. It names the
+    /// actor, the type of the message, the thread, and the time as the sampler has seen it.
+    pub fn warn_slow_handler(mut self, after: Option<Duration>) -> Self {
+        self.limits.slow_handler = after;
+        self
+    }
+
+    /// After what time a handler's wait is named by a warning of `tracing`; `None` for never. The
+    /// default is ten seconds. Sleeps are never named. It is sampled as slow handlers are.
+    pub fn warn_long_wait(mut self, after: Option<Duration>) -> Self {
+        self.limits.long_wait = after;
         self
     }
 
@@ -338,18 +378,26 @@ impl SystemBuilder {
     ///
     /// # Errors
     ///
-    /// If there are to be no workers, or if the operating system refuses a thread or the memory
-    /// of a worker's first stack. What was started ends again.
+    /// If there are to be no workers or fewer stacks than workers, or if the operating system
+    /// refuses a thread or the memory of a worker's first stack. What was started ends again.
     pub fn build(self) -> Result<System, BuildError> {
         if self.workers == 0 {
             return Err(BuildError::NoWorkers);
         }
+        if self.max_stacks < self.workers {
+            return Err(BuildError::TooFewStacks {
+                stacks: self.max_stacks,
+                workers: self.workers,
+            });
+        }
         let limits = Arc::new(StackLimits::new(self.stack_bytes, self.max_stacks));
         let timers = Timers::start(&self.clock, self.workers).map_err(BuildError::Thread)?;
         let pool = Pool::start(&self.name, self.workers, &limits)?;
+        let blocking = Threads::new(&self.name, self.max_blocking_threads);
         let shards = self.workers;
-        let runtime = Runtime::new(Executor::Pool(pool), self.clock, timers, shards);
-        Ok(System::from_runtime(Arc::new(runtime)))
+        let executor = Executor::Pool(pool);
+        let runtime = Runtime::new(executor, blocking, self.clock, timers, shards, self.limits);
+        Ok(System::from_runtime(runtime))
     }
 }
 
@@ -360,6 +408,7 @@ impl fmt::Debug for SystemBuilder {
             .field("name", &self.name)
             .field("stack_size", &self.stack_bytes)
             .field("max_stacks", &self.max_stacks)
+            .field("max_blocking_threads", &self.max_blocking_threads)
             .finish_non_exhaustive()
     }
 }

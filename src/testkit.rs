@@ -17,9 +17,10 @@ pub use crate::time::ManualClock;
 
 use crate::error::BuildError;
 use crate::executor::Executor;
+use crate::executor::blocking::Threads;
 use crate::executor::stacks::StackLimits;
 use crate::executor::stepped::{StepLoop, Stepped};
-use crate::runtime::Runtime;
+use crate::runtime::{Limits, Runtime};
 use crate::system::System;
 use crate::time::{Clock, Timers, later};
 
@@ -93,10 +94,19 @@ impl Stepper {
             .map_err(BuildError::Stack)?;
         let clock = Clock::Manual(clock);
         let timers = Timers::start(&clock, 1).map_err(BuildError::Thread)?;
-        let runtime = Runtime::new(Executor::Stepped(stepped), clock, timers, 1);
+        // Closures that block run in their steps.
+        let blocking = Threads::new("stepped", 0);
+        let runtime = Runtime::new(
+            Executor::Stepped(stepped),
+            blocking,
+            clock,
+            timers,
+            1,
+            Limits::NONE,
+        );
         Ok(Self {
             steps,
-            system: System::from_runtime(Arc::new(runtime)),
+            system: System::from_runtime(runtime),
             seed,
             not_send: PhantomData,
         })

@@ -5,6 +5,8 @@
 
 #![cfg(all(unix, not(loom)))]
 
+#[path = "examples/build.rs"]
+mod build;
 #[path = "chat_server/conversation.rs"]
 mod conversation;
 #[path = "chat_server/endurance.rs"]

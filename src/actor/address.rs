@@ -102,7 +102,8 @@ impl<A: Actor> Addr<A> {
     /// `Ok` means that the mailbox took the message, not that the actor will handle it: the
     /// actor may end first, or the policy was to drop it. Delivery is at most once. If the
     /// mailbox is full, what happens is said by [`Overflow`]; a wait parks the handler's stack
-    /// in the pool, elsewhere the thread.
+    /// in the pool, elsewhere it blocks the thread. In an async task that would be a thread of its
+    /// executor: use [`send_async`](Self::send_async) there.
     ///
     /// # Errors
     ///
@@ -273,8 +274,14 @@ impl<A: Actor> Addr<A> {
         let answer = Arc::new(ReplyCell::new());
         let asked = answer.clone();
         let cell = self.cell();
-        match cell.push(|| Envelope::new::<A, M>(message, Some(asked))) {
-            Ok(()) => Reply::pending(asked_of::<A, M>(&cell, answer), None),
+        let make = || Envelope::new::<A, M>(message, Some(asked));
+        let pushed = if A::DEFERRED {
+            cell.push(make).map(|()| false)
+        } else {
+            cell.push_and_offer(make)
+        };
+        match pushed {
+            Ok(offered) => Reply::pending(asked_of::<A, M>(&cell, answer), None, offered),
             Err(refusal) => self.ask_refused::<M>(refusal, answer),
         }
     }
@@ -312,7 +319,7 @@ impl<A: Actor> Addr<A> {
                             };
                             InLine { place, expiry }
                         });
-                        Reply::pending(asked_of::<A, M>(&cell, answer), in_line)
+                        Reply::pending(asked_of::<A, M>(&cell, answer), in_line, false)
                     }
                     Err(envelope) => {
                         drop(envelope);
@@ -345,6 +352,9 @@ impl<A: Actor> Addr<A> {
 
     /// Closes the mailbox, lets the actor handle what is queued, and ends it with
     /// [`StopReason::Drained`]. Returns at once; from then on the mailbox takes nothing.
+    ///
+    /// What stands in line for room is not queued: its senders and askers learn at once that the
+    /// actor has stopped. A wait of the handler in hand is not ended.
     pub fn drain(&self) {
         self.cell().give(DRAIN, StopReason::Drained);
     }
@@ -364,8 +374,9 @@ impl<A: Actor> Addr<A> {
 
     /// Waits until the actor has ended, and returns why.
     ///
-    /// By then its `stopped` has returned, and its counts are in the totals of the system. It
-    /// waits as [`Reply::wait`] does.
+    /// By then its `stopped` has returned, and its counts are in the totals of the system. In a
+    /// handler of the pool the wait parks the handler's stack; elsewhere it blocks the thread,
+    /// which runs no actor meanwhile. There is no form of it to be awaited.
     ///
     /// # Errors
     ///

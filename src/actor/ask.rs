@@ -16,11 +16,12 @@ use super::cell::Target;
 use super::envelope::Envelope;
 use super::frame::{Debt, DroppedHere, Failure, Frame};
 use super::reply::ReplyCell;
-use super::wait::{Goal, wait};
+use super::wait::{Goal, run_awaited, wait};
 use super::{Addr, DeferredHandler};
 use crate::error::{AskError, WaitError};
+use crate::executor::{may_run_here, take_back};
 use crate::mailbox::Place;
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, Mutex, Ordering::Relaxed};
 use crate::time::{TimerKey, later};
 use crate::unwind::run_quietly;
 use crate::waits::Awaited;
@@ -41,6 +42,8 @@ pub(super) struct InLine {
 ///
 /// [`wait`](Self::wait) and [`wait_for`](Self::wait_for) wait for it, in a handler or on a plain
 /// thread; as a future it is awaited under any executor. Two asks before two waits pipeline.
+/// In a handler prefer `wait` to [`Context::wait`](crate::Context::wait) of the reply as a
+/// future: only the former is seen when a circle of waits would close.
 ///
 /// Dropping it withdraws the request: if its turn has not come, it is not run and is counted as
 /// cancelled; if it stood in line for a full mailbox, it leaves the line.
@@ -59,6 +62,8 @@ enum State<R> {
         asked: Asked<R>,
         /// The request's place in line, if the mailbox was full.
         in_line: Option<InLine>,
+        /// Whether the actor's turn was left to the thread that asked, in case that it waits.
+        offered: AtomicBool,
     },
     /// The outcome was known at once.
     Known(Outcome<R>),
@@ -87,6 +92,13 @@ pub(super) struct Asked<R> {
     pub(super) cell: Answer<R>,
     pub(super) target: Arc<dyn Target>,
     pub(super) request: &'static Request,
+}
+
+impl<R> Asked<R> {
+    /// Tells the asked actor's turns apart from those of others.
+    fn key(&self) -> *const () {
+        Arc::as_ptr(&self.target).cast()
+    }
 }
 
 impl<R> Clone for Asked<R> {
@@ -141,9 +153,13 @@ impl<R: Send> Goal for AskedSeveral<R> {
 }
 
 impl<R: Send + 'static> Reply<R> {
-    pub(super) fn pending(asked: Asked<R>, in_line: Option<InLine>) -> Self {
+    pub(super) fn pending(asked: Asked<R>, in_line: Option<InLine>, offered: bool) -> Self {
         Self {
-            state: State::Pending { asked, in_line },
+            state: State::Pending {
+                asked,
+                in_line,
+                offered: AtomicBool::new(offered),
+            },
         }
     }
 
@@ -156,7 +172,10 @@ impl<R: Send + 'static> Reply<R> {
     /// Waits for the answer.
     ///
     /// In a handler of the pool the handler's stack is parked and its worker goes on with other
-    /// actors; on a plain thread or an actor's own thread, that thread sleeps.
+    /// actors. On a plain thread or an actor's own thread, that thread runs the asked actor's
+    /// handlers until the answer is there, if nobody else runs them and the answer is not one
+    /// that may be put off; otherwise it sleeps. A panic in what runs here stays with its actor.
+    /// In an async task, that thread is one of its executor: await the reply there.
     ///
     /// # Errors
     ///
@@ -171,6 +190,9 @@ impl<R: Send + 'static> Reply<R> {
 
     /// Waits for the answer, at most for `limit`, by the system's clock.
     ///
+    /// A thread runs the asked actor meanwhile only if that one allows it; see
+    /// [`Spawner::run_on_callers`](crate::Spawner::run_on_callers).
+    ///
     /// # Errors
     ///
     /// As [`wait`](Self::wait); besides [`AskError::TimedOut`], which says whether the request
@@ -184,6 +206,9 @@ impl<R: Send + 'static> Reply<R> {
     }
 
     fn wait_until(mut self, deadline: Option<Instant>) -> Result<R, AskError> {
+        if let Err(error) = self.run_or_pass_on(deadline) {
+            return self.give_up(|_| error.into());
+        }
         let State::Pending { asked, .. } = &self.state else {
             return self.take_known();
         };
@@ -199,6 +224,30 @@ impl<R: Send + 'static> Reply<R> {
             Ok(None) => self.give_up(AskError::TimedOut),
             Err(error) => self.give_up(|_| error.into()),
         }
+    }
+
+    /// Runs the asked actor on this thread until the answer is there, as far as that is allowed;
+    /// otherwise lets others run it.
+    fn run_or_pass_on(&self, deadline: Option<Instant>) -> Result<(), WaitError> {
+        let State::Pending {
+            asked,
+            in_line,
+            offered,
+        } = &self.state
+        else {
+            return Ok(());
+        };
+        let expires = in_line.as_ref().is_some_and(|line| line.expiry.is_some());
+        let allowed = (deadline.is_none() && !expires) || asked.target.core().runs_on_callers();
+        if asked.request.deferred || !allowed || !may_run_here() {
+            self.pass_on();
+            return Ok(());
+        }
+        let has_turn = takes_turn(asked, offered);
+        let is_late = || deadline.is_some_and(|due| asked.target.runtime().now() >= due);
+        run_awaited(asked, &asked.target, has_turn, &|| {
+            asked.cell.is_done() || is_late()
+        })
     }
 
     /// Withdraws the request; if the answer came first after all, that is the outcome.
@@ -224,6 +273,7 @@ impl<R: Send + 'static> Reply<R> {
     }
 
     fn poll_outcome(&mut self, waker: &Waker) -> Poll<Outcome<R>> {
+        self.pass_on();
         let State::Pending { asked, .. } = &self.state else {
             return Poll::Ready(self.take_known());
         };
@@ -237,6 +287,7 @@ impl<R: Send + 'static> Reply<R> {
 
     /// Whether the outcome is there, so that a wait returns at once.
     pub fn is_ready(&self) -> bool {
+        self.pass_on();
         match &self.state {
             State::Pending { asked, .. } => asked.cell.is_done(),
             State::Known(_) | State::Taken => true,
@@ -294,15 +345,45 @@ impl<R: Send + 'static> Wake for Forward<R> {
     }
 }
 
+/// Whether the actor's turn was left to this thread, which takes it now.
+fn takes_turn<R>(asked: &Asked<R>, offered: &AtomicBool) -> bool {
+    // ORDERING: Relaxed: it is only a note of ours.
+    offered.load(Relaxed) && offered.swap(false, Relaxed) && take_back(asked.key()).is_some()
+}
+
 impl<R: Send + 'static> Future for Reply<R> {
     type Output = Result<R, AskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        if let State::Pending { asked, offered, .. } = &self.state
+            && asked.target.core().runs_on_callers()
+            && !asked.request.deferred
+            && Frame::current().is_none()
+            && may_run_here()
+        {
+            let has_turn = takes_turn(asked, offered);
+            let target = asked.target.clone();
+            target.run_here(has_turn, &|| asked.cell.is_done());
+        }
         self.poll_outcome(cx.waker())
     }
 }
 
 impl<R> Reply<R> {
+    /// Gives the actor's turn to its executor, if it was left to us.
+    fn pass_on(&self) {
+        let State::Pending { asked, offered, .. } = &self.state else {
+            return;
+        };
+        // ORDERING: Relaxed: it is only a note of ours.
+        if offered.load(Relaxed) && offered.swap(false, Relaxed) {
+            // If it is not in this thread's offer, it stands elsewhere by now, or in the offer of
+            // another thread; one turn too many does no harm.
+            drop(take_back(asked.key()));
+            asked.target.clone().give_turn();
+        }
+    }
+
     /// The outcome has been taken.
     fn finish(&mut self) {
         self.leave_line();
@@ -312,7 +393,7 @@ impl<R> Reply<R> {
     /// Takes the request out of the line, if it stands there, and forgets the end of its
     /// patience.
     fn leave_line(&mut self) {
-        if let State::Pending { asked, in_line } = &mut self.state
+        if let State::Pending { asked, in_line, .. } = &mut self.state
             && let Some(InLine { place, expiry }) = in_line.take()
         {
             let target = &asked.target;
@@ -328,6 +409,7 @@ impl<R> Drop for Reply<R> {
     fn drop(&mut self) {
         if let State::Pending { asked, .. } = &self.state {
             asked.cell.withdraw();
+            self.pass_on();
             self.leave_line();
         }
     }
@@ -361,11 +443,13 @@ pub type First<R> = (usize, Result<R, AskError>);
 /// Waits until one of several answers is there, and takes it out of `replies`.
 ///
 /// Returns its index and its outcome; `None` if `replies` is empty. If several are there, it is
-/// the first of them.
+/// the first of them. A thread that waits so runs none of the asked actors.
 ///
 /// # Errors
 ///
-/// If the wait could not be begun or was ended; `replies` is as it was.
+/// If the wait could not be begun or was ended; `replies` is as it was. In a handler,
+/// [`WaitError::WouldDeadlock`] if each of the asked actors waits, directly or through others,
+/// for this one.
 pub fn wait_any<R: Send + 'static>(
     replies: &mut Vec<Reply<R>>,
 ) -> Result<Option<First<R>>, WaitError> {

@@ -38,7 +38,7 @@ use crate::mailbox::{Mailbox, Overflow, Place, Pushed, Stood, Wakes};
 use crate::observe::{
     ActorSnapshot, ActorState, Counts, DeadLetter, LossReason, OwnCount, SharedCount,
 };
-use crate::runtime::{Order, Residence, Resident, Runtime};
+use crate::runtime::{InHand, Order, Residence, Resident, Runtime};
 use crate::sync::{
     AtomicPtr, AtomicU8, AtomicUsize, Mutex,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -75,6 +75,8 @@ pub(super) struct Settings {
     pub(super) name: Option<Arc<str>>,
     pub(super) overflow: Overflow,
     pub(super) thread: Option<Arc<OwnThread>>,
+    /// Whether threads that wait with a limit, and tasks that await, may run it too.
+    pub(super) runs_on_callers: bool,
 }
 
 /// What few actors need, or only at their end.
@@ -163,6 +165,11 @@ impl Core {
         self.settings
             .as_ref()
             .map_or_else(Overflow::default, |settings| settings.overflow)
+    }
+
+    pub(super) fn runs_on_callers(&self) -> bool {
+        let settings = self.settings.as_ref();
+        settings.is_some_and(|settings| settings.runs_on_callers)
     }
 
     pub(super) fn with_rare<R>(&self, f: impl FnOnce(&mut Rare) -> R) -> R {
@@ -327,6 +334,16 @@ pub(crate) trait Target: Send + Sync {
     /// Takes a request out of the line, if it still stands there.
     fn withdraw(&self, place: &Place<Envelope>);
 
+    /// Gives the actor a turn, whether or not it has one coming.
+    fn give_turn(self: Arc<Self>);
+
+    /// Runs the actor on this thread until `is_over`, if nobody runs it and any thread may; for
+    /// somebody who has its turn or comes without. Returns also when there is nothing left to do.
+    fn run_here(self: Arc<Self>, has_turn: bool, is_over: &dyn Fn() -> bool);
+
+    /// Whether there is something to do, nobody does it, and any thread may.
+    fn may_run_here(&self) -> bool;
+
     /// Forgets a timer that was cancelled; `false` if the actor's end came first.
     fn forget_timer(&self, key: TimerKey) -> bool;
 }
@@ -438,6 +455,33 @@ impl<A: Actor> Cell<A> {
         }
     }
 
+    /// As [`push`](Self::push), by somebody who will probably wait for the actor: if that is a
+    /// plain thread, it may get the actor's next turn; then `Ok(true)`.
+    #[inline]
+    pub(super) fn push_and_offer(
+        self: &Arc<Self>,
+        make: impl FnOnce() -> Envelope,
+    ) -> Result<bool, Refusal> {
+        match self.core.mailbox.reserve() {
+            Some(reserved) => {
+                let schedules = self.core.mailbox.queue().write(reserved, make);
+                Ok(schedules && self.offer())
+            }
+            None => self.push_again(make()).map(|()| false),
+        }
+    }
+
+    #[inline]
+    fn offer(self: &Arc<Self>) -> bool {
+        match self.thread() {
+            Some(thread) => {
+                thread.schedule();
+                false
+            }
+            None => self.core.runtime.executor.offer(self.clone()),
+        }
+    }
+
     #[cold]
     fn push_again(self: &Arc<Self>, envelope: Envelope) -> Result<(), Refusal> {
         match self.core.mailbox.push(envelope) {
@@ -534,6 +578,33 @@ impl<A: Actor> Target for Cell<A> {
         drop(self.core.mailbox.withdraw(place));
     }
 
+    fn give_turn(self: Arc<Self>) {
+        self.schedule();
+    }
+
+    fn run_here(self: Arc<Self>, has_turn: bool, is_over: &dyn Fn() -> bool) {
+        if !self.core.runtime.executor.is_shared() || self.thread().is_some() {
+            return;
+        }
+        let queue = self.core.mailbox.queue();
+        let claimed = if has_turn {
+            // If somebody else runs the actor, he may have given our request up for unwritten
+            // already, and counts on us: a claim makes him look again.
+            queue.claim()
+        } else {
+            queue.claim_unasked()
+        };
+        if claimed {
+            super::runner::run_here(self, is_over);
+        }
+    }
+
+    fn may_run_here(&self) -> bool {
+        self.core.runtime.executor.is_shared()
+            && self.thread().is_none()
+            && !self.core.mailbox.queue().is_running()
+    }
+
     fn forget_timer(&self, key: TimerKey) -> bool {
         self.core.with_rare(|rare| rare.timers.remove(&key))
     }
@@ -574,16 +645,28 @@ impl<A: Actor> Resident for Cell<A> {
         }
     }
 
-    fn wait(&self) -> Option<Wait> {
+    fn wait(&self) -> Option<(u64, Wait)> {
         let core = &self.core;
         let clock = &core.runtime.clock;
-        core.wait_slot.look(|record| Wait {
-            actor: self.identity(),
-            message_type: core.message_in_hand(),
-            awaited: record.goal.awaited(),
-            waited: clock.duration(clock.stamp().ticks_since(record.begun)),
-            deadline: record.deadline,
+        core.wait_slot.look(|record| {
+            let wait = Wait {
+                actor: self.identity(),
+                message_type: core.message_in_hand(),
+                awaited: record.goal.awaited(),
+                waited: clock.duration(clock.stamp().ticks_since(record.begun)),
+                deadline: record.deadline,
+            };
+            (record.number, wait)
         })
+    }
+
+    fn in_hand(&self) -> InHand {
+        InHand {
+            actor: self.identity(),
+            message_type: self.core.message_in_hand(),
+            taken: self.core.taken.get(),
+            waits: self.core.wait_slot.is_occupied(),
+        }
     }
 
     fn order(self: Arc<Self>, order: Order) {

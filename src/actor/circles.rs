@@ -23,11 +23,10 @@
 //!
 //! # No circle is missed
 //!
-//! A waiter shows its record, passes a fence (SeqCst), and then walks along the edges. Edges only
-//! come into being when a wait begins, so of the waits of a circle one has the last fence. All
-//! other records of the circle were shown before their fences, so before that last one; hence
-//! its walk sees them all. (The same argument as for sleeping workers; two waits that begin in
-//! the same instant both see the circle, if anything.)
+//! A waiter shows its record and then walks along the edges. Showing a record and looking for one
+//! are SeqCst, so all of them stand in one total order. Edges only come into being when a wait
+//! begins, so of the records of a circle one was shown last. Its walk comes after that, so it
+//! sees them all. (Two waits that begin in the same instant may both see the circle.)
 //!
 //! # No alarm is false, and each circle is reported once
 //!
@@ -57,7 +56,7 @@ use super::cell::Target;
 use super::frame::Frame;
 use super::wait::Goal;
 use crate::error::WaitError;
-use crate::sync::{Fault, Mutex, Ordering::SeqCst, fence, planted};
+use crate::sync::{Fault, Mutex, between_sequential, planted};
 use crate::waits::{WaitEdge, WaitPath};
 
 /// Somebody who may wait for others.
@@ -162,9 +161,8 @@ pub(super) fn closed_circle<N: Node, D>(
     describe: impl Fn(&Circle<N>) -> D,
     withdraw: impl FnOnce(),
 ) -> Option<D> {
-    if !planted(Fault::WalkUnfenced) {
-        // ORDERING: SeqCst: the records of two waits must agree; see the module.
-        fence(SeqCst);
+    if !planted(Fault::WalkUnordered) {
+        between_sequential();
     }
     let seen = Circle::find(me, blockers)?;
     if planted(Fault::CircleNotWalkedTwice) {
@@ -192,9 +190,9 @@ impl Node for Arc<dyn Target> {
     fn wait(&self, visit: &mut dyn FnMut(&Self)) -> Option<u64> {
         let core = self.core();
         let stuck = core.wait_slot.look(|record| {
-            let late = |deadline| core.runtime.now() >= deadline;
-            let ends = core.is_killed() || record.deadline.is_some_and(late);
-            (!ends && record.goal.blockers(visit)).then_some(record.number)
+            let ends = core.is_killed() || record.is_late();
+            let stays = !ends || !record.is_interruptible();
+            (stays && record.goal.blockers(visit)).then_some(record.number)
         });
         stuck.flatten()
     }
@@ -212,8 +210,6 @@ pub(super) fn refuse(
     withdraw: impl FnOnce(),
 ) -> Result<(), WaitError> {
     static LOCK: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
-    // ORDERING: SeqCst: the records of two waits must agree; see the module.
-    fence(SeqCst);
     // Most waits are for somebody who does not wait.
     let mut may_go_on = false;
     let waits = goal.blockers(&mut |blocker| {

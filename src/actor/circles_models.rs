@@ -144,8 +144,8 @@ fn three_waits_that_close_a_circle_at_once_are_reported_once() {
 }
 
 #[test]
-fn a_walk_without_a_fence_is_found() {
-    fails(Fault::WalkUnfenced, "the circle is missed", 3, || ring(2));
+fn a_walk_that_is_not_ordered_after_its_own_wait_is_found() {
+    fails(Fault::WalkUnordered, "the circle is missed", 3, || ring(2));
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! The actor's view of itself and its surroundings while a handler or hook runs.
 
 use std::fmt;
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::blocking::run_blocking;
 use super::cell::{Cell, STOP};
+use super::future::wait_for;
 use super::spawn::Spawner;
 use super::timer::{self, Timer};
 use super::wait::{FromOutside, wait};
@@ -87,18 +90,165 @@ impl<A: Actor> Context<A> {
         Spawner::new(self.cell.core().runtime.clone())
     }
 
-    /// Waits for `duration` by the system's clock. The handler's stack is parked; its worker
-    /// goes on with other actors, this actor handles nothing else meanwhile.
+    /// Waits for `duration` by the system's clock. In the pool the handler's stack is parked and
+    /// its worker goes on with other actors; on an actor's own thread, that thread sleeps. This
+    /// actor handles nothing else meanwhile.
     ///
     /// # Errors
     ///
     /// [`WaitError::Interrupted`] at once when this actor is killed, or was before;
-    /// [`WaitError::NoStack`] if the worker has nothing to go on with. `stop` does not end it.
+    /// [`WaitError::NoStack`] if the worker has nothing to go on with; [`WaitError::Unwinding`]
+    /// in a `Drop` that a panic runs. `stop` does not end it.
     pub fn sleep(&mut self, duration: Duration) -> Result<(), WaitError> {
         let runtime = &self.cell.core().runtime;
         let due = later(runtime.now(), duration);
         let goal = FromOutside(Awaited::Time);
         wait(runtime, &goal, Some(due), |_| Poll::<()>::Pending).map(|_| ())
+    }
+
+    /// Waits for `future`, and returns its output.
+    ///
+    /// The future is polled here, on the handler's own stack, and parked with it in between: so
+    /// it need not be `Send`, and may borrow from the actor. Its worker goes on with other actors
+    /// meanwhile, this actor handles nothing else. On an actor's own thread, that thread sleeps.
+    ///
+    /// A future that wakes itself in each poll is polled once each time the run queue has gone
+    /// round, so it keeps nobody else from running. What is polled may wait in turn, as in
+    /// `reply.wait()`. A panic in it is a panic of the handler. The wait allocates once, for its
+    /// waker.
+    ///
+    /// Nobody knows who brings about what a future waits for, so a circle of waits that goes
+    /// through one is not found, even if the future is a [`Reply`](crate::Reply): wait for an
+    /// answer by [`Reply::wait`](crate::Reply::wait).
+    ///
+    /// In a system that is [stepped by hand](crate::testkit) the future is polled in a step
+    /// of its own after its waker was called. If another thread has to call it, a wait beside the stepper
+    /// does not know of that, and lets time pass or panics when nothing else is ready: step until
+    /// the call has come. While a future wakes itself,
+    /// [`Stepper::run`](crate::testkit::Stepper::run) does not return.
+    ///
+    /// # Async runtimes
+    ///
+    /// Futures of tokio look for its runtime in a thread-local of the thread that polls them.
+    /// Enter the runtime for each poll, as below or by `TokioContext` of `tokio-util`; reactors
+    /// with threads of their own (smol, async-std) need nothing. Never hold tokio's `EnterGuard`
+    /// across a wait: other handlers of the worker would run inside it until this one goes on,
+    /// and tokio panics when guards are dropped out of order. A `block_on` in a handler blocks its
+    /// worker.
+    ///
+    /// # Errors
+    ///
+    /// The future is polled first, so one that is ready is never refused. Then
+    /// [`WaitError::Interrupted`] at once when this actor is killed, or was before;
+    /// [`WaitError::NoStack`] if the worker has nothing to go on with; [`WaitError::Unwinding`]
+    /// in a `Drop` that a panic runs. `stop` does not end the wait.
+    ///
+    /// # Cancel safety
+    ///
+    /// With an error the future is dropped where it stands, as an async task's is that is
+    /// cancelled. To go on with it later, wait for `&mut future` (pinned).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{Actor, Context, Handler, System, WaitError};
+    /// use std::future::{Future, poll_fn};
+    /// use std::time::Duration;
+    /// use tokio::runtime::Handle;
+    ///
+    /// /// Enters tokio's runtime around each poll.
+    /// fn in_tokio<F: Future>(handle: &Handle, future: F) -> impl Future<Output = F::Output> {
+    ///     let mut future = Box::pin(future);
+    ///     poll_fn(move |cx| {
+    ///         let _entered = handle.enter();
+    ///         future.as_mut().poll(cx)
+    ///     })
+    /// }
+    ///
+    /// struct Clerk { tokio: Handle, naps: u32 }
+    /// impl Actor for Clerk {}
+    ///
+    /// struct Nap;
+    /// impl Handler<Nap> for Clerk {
+    ///     type Reply = Result<u32, WaitError>;
+    ///     fn handle(&mut self, _: Nap, ctx: &mut Context<Self>) -> Self::Reply {
+    ///         let naps = &mut self.naps;
+    ///         // The async block is polled in the runtime, so it may make futures that need it.
+    ///         ctx.wait(in_tokio(&self.tokio, async {
+    ///             tokio::time::sleep(Duration::from_millis(1)).await;
+    ///             *naps += 1;
+    ///             *naps
+    ///         }))
+    ///     }
+    /// }
+    ///
+    /// let tokio = tokio::runtime::Runtime::new()?;
+    /// let system = System::new();
+    /// let clerk = system.spawn(Clerk { tokio: tokio.handle().clone(), naps: 0 });
+    /// assert_eq!(clerk.ask(Nap).wait()??, 1);
+    /// assert_eq!(clerk.ask(Nap).wait()??, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait<F: IntoFuture>(&mut self, future: F) -> Result<F::Output, WaitError> {
+        wait_for(&self.cell.core().runtime, future.into_future())
+    }
+
+    /// Runs `work`, which may block its thread, and returns what it returns.
+    ///
+    /// In the pool it runs on a thread for that, while the handler's stack is parked and its
+    /// worker goes on with other actors. These threads are started when none is idle, at most
+    /// [`max_blocking_threads`](crate::SystemBuilder::max_blocking_threads) (512 by default);
+    /// beyond that closures are queued in the order in which they came. A thread that has been
+    /// idle for 10 s ends. On an actor's own thread, and in a system that is
+    /// [stepped by hand](crate::testkit), `work` runs right there and blocks that thread. An actor
+    /// that blocks in each message is better off with
+    /// [a thread of its own](crate::Spawner::spawn_thread).
+    ///
+    /// `work` may borrow from the handler and the actor. Therefore nothing ends this wait before
+    /// `work` is over: no kill, no deadline of a shutdown, nor while it is queued. After a kill its
+    /// result comes back all the same, and the next wait of the handler ends with an error.
+    ///
+    /// In `work` there is no actor: what it waits for, it waits for as a plain thread. No kill ends
+    /// that, and no circle of waits that goes through it is found. The `tracing` span that is
+    /// current in the handler is entered around it. A panic in `work` goes on in the handler, with
+    /// the same payload.
+    ///
+    /// # Errors
+    ///
+    /// If there is one, `work` was not run: [`WaitError::Interrupted`] if this actor was killed
+    /// before; [`WaitError::Unwinding`] in a `Drop` that a panic runs; in the pool
+    /// [`WaitError::NoStack`] if the worker has nothing to go on with, and
+    /// [`WaitError::NoThread`] if there is no thread and the operating system refuses to start
+    /// one. If it refuses while there are others, `work` waits for those.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{Actor, Context, Handler, System, WaitError};
+    ///
+    /// struct Archive { text: String }
+    /// impl Actor for Archive {}
+    ///
+    /// struct Load(std::path::PathBuf);
+    /// impl Handler<Load> for Archive {
+    ///     type Reply = Result<std::io::Result<usize>, WaitError>;
+    ///     fn handle(&mut self, Load(path): Load, ctx: &mut Context<Self>) -> Self::Reply {
+    ///         ctx.blocking(|| {
+    ///             let text = std::fs::read_to_string(&path)?;
+    ///             self.text.push_str(&text);
+    ///             Ok(self.text.len())
+    ///         })
+    ///     }
+    /// }
+    ///
+    /// let system = System::new();
+    /// let archive = system.spawn(Archive { text: String::new() });
+    /// let loaded = archive.ask(Load("Cargo.toml".into())).wait()??;
+    /// assert!(loaded? > 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn blocking<R: Send>(&mut self, work: impl FnOnce() -> R + Send) -> Result<R, WaitError> {
+        run_blocking(self.cell.core(), work)
     }
 
     /// Sends `message` to this actor after `delay`, unless it has ended by then.

@@ -17,6 +17,7 @@ use tracing::Span;
 use super::cell::Core;
 use crate::error::{AskError, StopReason};
 use crate::executor::park::{context, set_context};
+use crate::executor::post::{self, Label};
 use crate::mailbox::Wakes;
 use crate::unwind::wake_quietly;
 use crate::waits::Identity;
@@ -112,7 +113,13 @@ impl Frame {
     /// meanwhile, which its borrow sees to.
     pub(super) fn enter(&self) -> Entered<'_> {
         self.before.set(set_context(ptr::from_ref(self).cast()));
-        Entered(self)
+        let core = self.core();
+        let label = post::begin(
+            &core.runtime.watch,
+            core.id.as_u64(),
+            core.residence.number(),
+        );
+        Entered { frame: self, label }
     }
 
     /// The frame of the actor that runs on this stack.
@@ -142,10 +149,12 @@ impl Frame {
         if has_line {
             self.grant();
         }
-        self.pay_wakes();
-        self.settle_unwound(&Failure::Dropped);
-        if let Some(span) = self.span() {
-            span.with_subscriber(|(id, dispatch)| dispatch.exit(id));
+        if self.extra.borrow().is_some() {
+            self.pay_wakes();
+            self.settle_all(&Failure::Dropped);
+            if let Some(span) = self.span() {
+                span.with_subscriber(|(id, dispatch)| dispatch.exit(id));
+            }
         }
     }
 
@@ -271,10 +280,15 @@ pub(super) enum DroppedHere {
 }
 
 /// While this lives, the frame is the current one.
-pub(super) struct Entered<'a>(&'a Frame);
+pub(super) struct Entered<'a> {
+    frame: &'a Frame,
+    /// What the thread's note said before.
+    label: Label,
+}
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        set_context(self.0.before.get());
+        set_context(self.frame.before.get());
+        post::set(self.label);
     }
 }

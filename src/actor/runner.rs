@@ -17,7 +17,7 @@ use super::context::Context;
 use super::envelope::{Envelope, Ran};
 use super::frame::{Failure, Frame};
 use crate::error::StopReason;
-use crate::executor::Turn;
+use crate::executor::{Nested, Turn};
 use crate::mailbox::{Released, Wakes};
 use crate::observe::LossReason;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
@@ -57,6 +57,29 @@ pub(super) fn run<A: Actor>(cell: Arc<Cell<A>>, turn: &Turn<'_>) -> Option<Arc<C
     again.then_some(cell)
 }
 
+/// Runs the actor, which the caller has claimed, on a thread that waits for it, until `is_over`.
+///
+/// Nothing of the actor's runs here after the moment at which `is_over` has become true in a
+/// handler: what is left to do is left to the actor's own executor, its end too. So whoever waits
+/// for that moment is not kept from going on.
+pub(super) fn run_here<A: Actor>(cell: Arc<Cell<A>>, is_over: &dyn Fn() -> bool) {
+    let _nested = Nested::begin();
+    let mut context = Context::new(cell);
+    let frame = Frame::new(context.cell().core(), type_name::<A>);
+    let entered = frame.enter();
+    let again = Runner {
+        context: &mut context,
+        frame: &frame,
+    }
+    .turn_here(is_over);
+    drop(entered);
+    frame.pay_wakes();
+    let cell = context.into_cell();
+    if again {
+        cell.schedule();
+    }
+}
+
 struct Runner<'a, A: Actor> {
     context: &'a mut Context<A>,
     frame: &'a Frame,
@@ -70,16 +93,10 @@ impl<A: Actor> Runner<'_, A> {
             self.finish();
             return false;
         }
-        let batch = match catch_unwind(AssertUnwindSafe(|| self.batch(turn))) {
-            Ok(batch) => batch,
-            Err(payload) => Batch::End(self.panicked(payload)),
-        };
-        match batch {
+        match self.guarded_batch(turn, BATCH, &|| false) {
             Batch::Idle => false,
             Batch::Again => {
-                self.frame.before_requeue();
-                // SAFETY: we are the runner.
-                unsafe { self.core().mailbox.queue().requeue() };
+                self.requeue();
                 true
             }
             Batch::End(reason) => {
@@ -90,12 +107,52 @@ impl<A: Actor> Runner<'_, A> {
         }
     }
 
+    /// As [`turn`](Self::turn), on a thread that waits for the actor.
+    fn turn_here(&mut self, is_over: &dyn Fn() -> bool) -> bool {
+        if self.core().stage() != stage::ENDING {
+            match self.guarded_batch(&Turn::on(None), u32::MAX, &is_over) {
+                Batch::Idle => return false,
+                Batch::Again => {}
+                Batch::End(reason) => {
+                    self.begin_end(reason);
+                    // Who stands in line hears of it at the end, on the actor's executor.
+                    self.core().mailbox.queue().close();
+                }
+            }
+        }
+        self.requeue();
+        true
+    }
+
+    fn requeue(&self) {
+        self.frame.before_requeue();
+        // SAFETY: we are the runner.
+        unsafe { self.core().mailbox.queue().requeue() };
+    }
+
+    /// A batch that ends with a panic ends the actor.
+    #[inline]
+    fn guarded_batch(
+        &mut self,
+        turn: &Turn<'_>,
+        budget: u32,
+        is_over: &impl Fn() -> bool,
+    ) -> Batch {
+        match catch_unwind(AssertUnwindSafe(|| self.batch(turn, budget, is_over))) {
+            Ok(batch) => batch,
+            Err(payload) => Batch::End(self.panicked(payload)),
+        }
+    }
+
     fn core(&self) -> &super::cell::Core {
         self.context.cell().core()
     }
 
-    fn batch(&mut self, turn: &Turn<'_>) -> Batch {
-        let mut budget = BATCH;
+    /// Handles up to `budget` messages, or until `is_over`.
+    #[inline]
+    fn batch(&mut self, turn: &Turn<'_>, budget: u32, is_over: &impl Fn() -> bool) -> Batch {
+        let full = budget;
+        let mut budget = budget;
         loop {
             // ORDERING: Acquire pairs with the Release of whoever gave the order.
             if self.core().orders.load(Acquire) != 0
@@ -106,10 +163,10 @@ impl<A: Actor> Runner<'_, A> {
             // SAFETY: we are the runner.
             if let Some(envelope) = unsafe { self.core().mailbox.queue().peek() } {
                 // A turn handles some messages, so that ready stacks cannot starve it.
-                let others_first = budget < BATCH
+                let others_first = budget < full
                     && budget.is_multiple_of(LOOK_INTERVAL)
                     && turn.others_are_ready();
-                if budget == 0 || turn.was_parked() || others_first {
+                if budget == 0 || turn.was_parked() || others_first || is_over() {
                     return Batch::Again;
                 }
                 budget -= 1;
@@ -325,10 +382,10 @@ impl<A: Actor> Runner<'_, A> {
         reason
     }
 
-    fn begin_end(&mut self, reason: StopReason) {
+    fn begin_end(&self, reason: StopReason) {
         let core = self.core();
         core.set_stage(stage::ENDING);
-        self.close(reason);
+        core.with_rare(|rare| rare.reason = Some(reason));
     }
 
     /// Turns what is queued into dead letters, and ends the actor once nothing is left.
@@ -337,6 +394,7 @@ impl<A: Actor> Runner<'_, A> {
     /// and will schedule us, or the actor has ended and nobody may run it again.
     fn finish(&mut self) {
         let reason = self.core().reason().expect("an end has a reason");
+        self.close(reason.clone());
         let failure = Failure::Ended(reason.clone());
         loop {
             let core = self.core();

@@ -12,7 +12,9 @@
 //! waiter's is first, the caller finds the record; if the caller's is first, the waiter's swap
 //! reads it, and sees the order.
 //!
-//! Those who only look ([`WaitSlot::look`]) leave an empty slot alone.
+//! Those who only look ([`WaitSlot::look`]) leave an empty slot alone. They look at the slots of
+//! others after they have shown a record of their own: so that of two who do this one sees the
+//! other, both steps are SeqCst, and stand in one total order.
 #![expect(
     unsafe_code,
     reason = "the record is reached through a pointer to the waiter's stack"
@@ -22,7 +24,7 @@ use std::ptr;
 
 use crate::sync::{
     AtomicPtr, Fault,
-    Ordering::{AcqRel, Acquire, Release},
+    Ordering::{AcqRel, Acquire, Release, SeqCst},
     planted, relax, unless,
 };
 
@@ -49,11 +51,12 @@ impl<R> WaitSlot<R> {
         let mut old = self.0.load(Acquire);
         loop {
             if old.addr() & 1 == 0 {
-                // ORDERING: Release publishes the record; Acquire as above.
+                // ORDERING: Release publishes the record; Acquire as above; SeqCst for those who
+                // look at the slots of others next.
                 let order = if planted(Fault::OrderNotAcquired) {
                     Release
                 } else {
-                    AcqRel
+                    SeqCst
                 };
                 match self.0.compare_exchange_weak(old, new, order, Acquire) {
                     Ok(_) => return old,
@@ -91,8 +94,9 @@ impl<R> WaitSlot<R> {
     /// Sets the low bit, also of an empty slot if `always`.
     fn hold(&self, always: bool) -> Option<*mut R> {
         let mut round = 0;
-        // ORDERING: Acquire pairs with the Release in `show`.
-        let mut record = self.0.load(Acquire);
+        // ORDERING: Acquire pairs with the Release in `show`; SeqCst for those who have shown a
+        // record of their own.
+        let mut record = self.0.load(SeqCst);
         loop {
             if record.is_null() && !always {
                 return None;
@@ -102,16 +106,13 @@ impl<R> WaitSlot<R> {
                     return None;
                 }
                 relax(&mut round);
-                record = self.0.load(Acquire);
+                record = self.0.load(SeqCst);
                 continue;
             }
             let marked = record.map_addr(|address| address | 1);
             // ORDERING: Release hands a caller's order to a waiter that comes after; Acquire as
             // above.
-            match self
-                .0
-                .compare_exchange_weak(record, marked, AcqRel, Acquire)
-            {
+            match self.0.compare_exchange_weak(record, marked, AcqRel, SeqCst) {
                 Ok(_) => return Some(record),
                 Err(now) => record = now,
             }
@@ -126,9 +127,8 @@ impl<R> WaitSlot<R> {
 
     #[inline]
     pub(crate) fn is_occupied(&self) -> bool {
-        // ORDERING: Acquire is not needed for a figure; who looks for circles reads the record
-        // by `look`.
-        self.0.load(Acquire).addr() & !1 != 0
+        // ORDERING: SeqCst for those who have shown a record of their own.
+        self.0.load(SeqCst).addr() & !1 != 0
     }
 }
 

@@ -41,6 +41,7 @@ pub struct Spawner {
     name: Option<Arc<str>>,
     capacity: usize,
     overflow: Overflow,
+    runs_on_callers: bool,
 }
 
 impl Spawner {
@@ -50,6 +51,7 @@ impl Spawner {
             name: None,
             capacity: DEFAULT_CAPACITY,
             overflow: Overflow::default(),
+            runs_on_callers: false,
         }
     }
 
@@ -69,6 +71,21 @@ impl Spawner {
     /// What `send` does when the mailbox is full. The default is [`Overflow::Block`].
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
+        self
+    }
+
+    /// Lets threads outside the pool run this actor also while they wait for its answer with a
+    /// limit ([`Reply::wait_for`](crate::Reply::wait_for)), and async tasks while they await it.
+    /// The default is no.
+    ///
+    /// Without this, a thread runs an actor only in [`Reply::wait`](crate::Reply::wait). With it,
+    /// an answer that nobody else works on costs no wake-up of a worker, and the caller runs the
+    /// actor's handlers until its answer is there: so its limit may be overshot by one handler,
+    /// and an async executor's thread is held for as long as these handlers run or wait. It is
+    /// meant for actors whose handlers are short. Answers that are put off
+    /// ([`DeferredHandler`](crate::DeferredHandler)) are never waited for in this way.
+    pub fn run_on_callers(mut self) -> Self {
+        self.runs_on_callers = true;
         self
     }
 
@@ -140,6 +157,7 @@ impl Spawner {
             name,
             capacity,
             overflow,
+            runs_on_callers,
         } = self;
         if !(1..=MAX_CAPACITY).contains(&capacity) {
             return Err(SpawnError::Capacity {
@@ -147,12 +165,16 @@ impl Spawner {
                 limit: MAX_CAPACITY,
             });
         }
-        let plain = name.is_none() && overflow == Overflow::default() && thread.is_none();
+        let plain = name.is_none()
+            && overflow == Overflow::default()
+            && thread.is_none()
+            && !runs_on_callers;
         let settings = (!plain).then(|| {
             Box::new(Settings {
                 name,
                 overflow,
                 thread,
+                runs_on_callers,
             })
         });
         let cell = runtime.admit(|id, residence| {

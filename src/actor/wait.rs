@@ -48,12 +48,15 @@ impl Goal for FromOutside {
 /// A wait as others see it while it lasts. It lies on the waiter's stack.
 pub(super) struct Record<'a> {
     pub(super) goal: &'a dyn Goal,
-    /// Of whoever waits here.
-    waker: NonNull<Waker>,
+    /// Of whoever waits here; none while its stack is in use above it.
+    waker: Option<NonNull<Waker>>,
     /// Tells the waits of an actor apart.
     pub(super) number: u64,
+    /// When it began, by the clock of the waiter's own system.
     pub(super) begun: Stamp,
+    /// By the clock of the system whose wait it is, which is that of whom it waits for.
     pub(super) deadline: Option<Instant>,
+    runtime: &'a Runtime,
 }
 
 // SAFETY: the goal is `Sync`, and the waker, which is too, outlives the record.
@@ -62,9 +65,21 @@ unsafe impl Sync for Record<'_> {}
 impl Record<'_> {
     /// Ends the wait, or has it look again.
     pub(super) fn wake(&self) {
-        // SAFETY: the waker stays where it is until the waiter has taken its record away, which
-        // it does not while somebody reads.
-        unsafe { self.waker.as_ref() }.wake_by_ref();
+        if let Some(waker) = self.waker {
+            // SAFETY: the waker stays where it is until the waiter has taken its record away,
+            // which it does not while somebody reads.
+            unsafe { waker.as_ref() }.wake_by_ref();
+        }
+    }
+
+    /// Whether the wait ends when its actor is killed, or at its deadline.
+    pub(super) fn is_interruptible(&self) -> bool {
+        self.waker.is_some()
+    }
+
+    /// Whether its deadline has passed.
+    pub(super) fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|due| self.runtime.now() >= due)
     }
 }
 
@@ -92,20 +107,12 @@ pub(crate) fn wait<T>(
     mut poll: impl FnMut(&Waker) -> Poll<T>,
 ) -> Result<Option<T>, WaitError> {
     let record = OnceCell::new();
-    let mut waiting = Waiting {
-        runtime,
-        goal,
-        deadline,
-        frame: Frame::current(),
-        record: &record,
-        before: None,
-        timer: None,
-    };
+    let mut waiting = Waiting::new(runtime, goal, deadline, &record);
     block(&runtime.executor, |waker| {
         if let Poll::Ready(outcome) = poll(waker) {
             return Poll::Ready(Ok(Some(outcome)));
         }
-        if let Err(error) = waiting.begin(waker) {
+        if let Err(error) = waiting.begin(Some(waker)) {
             return Poll::Ready(Err(error));
         }
         if let Some(due) = deadline {
@@ -116,6 +123,96 @@ pub(crate) fn wait<T>(
         }
         Poll::Pending
     })?
+}
+
+/// Shows a wait of the handler that runs here, which nothing ends before `run` has returned.
+pub(super) fn shown_to_the_end<R>(
+    runtime: &Runtime,
+    goal: &dyn Goal,
+    run: impl FnOnce() -> R,
+) -> R {
+    let record = OnceCell::new();
+    let mut waiting = Waiting::new(runtime, goal, None, &record);
+    if let Some(frame) = waiting.frame {
+        frame.before_wait();
+        waiting.show(frame, None);
+    }
+    run()
+}
+
+/// Has this thread run the actor that is waited for, if nobody runs it and any thread may, until
+/// `is_over`; returns at once otherwise. `has_turn` says whether the actor's turn was left to us.
+///
+/// This adds no dependency that is not there already, for direct answers and without a deadline.
+/// What runs here is run for the sake of an answer that comes when a handler has returned, so
+/// nobody can have it earlier; and when it is there nothing of that actor's runs here any more
+/// (see [`run_here`](super::runner::run_here)). Below it stand only those who wait for it,
+/// directly or through one another. If what runs here waits in turn for one of these, that is a
+/// circle with or without us: their waits are shown all the while, as waits that nothing
+/// interrupts.
+///
+/// Two counter-examples, for what must not be waited for in this way:
+///
+/// - *Room.* We wait for room at B and run it. B takes a message, so our message moves into the
+///   mailbox and our wait is over; but the handler of the one that B took now waits for an answer
+///   of ours, which it would get if we did not lie below it.
+/// - *An answer that was put off.* We wait for one and run B, whose handler gives it in the middle
+///   and then waits for us.
+///
+/// A thread gives a part of its stack to actors that it runs on top of each other in this way; one
+/// that waits beyond leaves what it waits for to the pool, where each has a stack of its own.
+///
+/// A deadline can be overshot by what runs here; actors may allow that
+/// ([`run_on_callers`](crate::Spawner::run_on_callers)).
+///
+/// # Errors
+///
+/// As [`wait`].
+pub(super) fn run_awaited(
+    goal: &dyn Goal,
+    target: &Arc<dyn Target>,
+    has_turn: bool,
+    is_over: &dyn Fn() -> bool,
+) -> Result<(), WaitError> {
+    let Some(frame) = Frame::current() else {
+        target.clone().run_here(has_turn, is_over);
+        return Ok(());
+    };
+    let give_turn = || {
+        if has_turn {
+            target.clone().give_turn();
+        }
+    };
+    if !target.may_run_here() {
+        give_turn();
+        return Ok(());
+    }
+    let goal = Buried { goal, target };
+    let record = OnceCell::new();
+    let mut waiting = Waiting::new(target.runtime(), &goal, None, &record);
+    waiting.begin(None).inspect_err(|_| give_turn())?;
+    target
+        .clone()
+        .run_here(has_turn, &|| is_over() || frame.core().is_killed());
+    Ok(())
+}
+
+/// A wait whose stack is in use by the actor that is waited for: it cannot go on before that one
+/// has handled its message, even if the outcome is there.
+struct Buried<'a> {
+    goal: &'a dyn Goal,
+    target: &'a Arc<dyn Target>,
+}
+
+impl Goal for Buried<'_> {
+    fn blockers(&self, visit: &mut dyn FnMut(&Arc<dyn Target>)) -> bool {
+        visit(self.target);
+        true
+    }
+
+    fn awaited(&self) -> Awaited {
+        self.goal.awaited()
+    }
 }
 
 /// What has to be undone when a wait is over, however it ends.
@@ -133,9 +230,27 @@ struct Waiting<'a> {
 }
 
 impl<'a> Waiting<'a> {
+    #[inline]
+    fn new(
+        runtime: &'a Runtime,
+        goal: &'a dyn Goal,
+        deadline: Option<Instant>,
+        record: &'a OnceCell<Record<'a>>,
+    ) -> Self {
+        Self {
+            runtime,
+            goal,
+            deadline,
+            frame: Frame::current(),
+            record,
+            before: None,
+            timer: None,
+        }
+    }
+
     /// Does what has to be done before a handler parks; an error if it must not.
     #[inline]
-    fn begin(&mut self, waker: &Waker) -> Result<(), WaitError> {
+    fn begin(&mut self, waker: Option<&Waker>) -> Result<(), WaitError> {
         let Some(frame) = self.frame else {
             return Ok(());
         };
@@ -147,19 +262,21 @@ impl<'a> Waiting<'a> {
         if frame.core().is_killed() {
             return Err(WaitError::Interrupted);
         }
-        if first {
+        let is_late = self.deadline.is_some_and(|due| self.runtime.now() >= due);
+        if first && !is_late {
             circles::refuse(frame, self.goal, || self.hide(frame))?;
         }
         Ok(())
     }
 
-    fn show(&mut self, frame: &Frame, waker: &Waker) {
+    fn show(&mut self, frame: &Frame, waker: Option<&Waker>) {
         let record = self.record.get_or_init(|| Record {
             goal: self.goal,
-            waker: NonNull::from(waker),
+            waker: waker.map(NonNull::from),
             number: next_number(),
-            begun: self.runtime.clock.stamp(),
+            begun: frame.core().runtime.clock.stamp(),
             deadline: self.deadline,
+            runtime: self.runtime,
         });
         let record = ptr::from_ref(record).cast::<Record<'static>>();
         // SAFETY: the waiter is the handler that runs, and that is us. The record is not touched
@@ -175,7 +292,7 @@ impl<'a> Waiting<'a> {
         // SAFETY: as above. What was shown before is a record of an outer wait, which lasts.
         unsafe { core.wait_slot.show(before) };
         if let Some(record) = self.record.get().filter(|_| before.is_null()) {
-            let ticks = self.runtime.clock.stamp().ticks_since(record.begun);
+            let ticks = core.runtime.clock.stamp().ticks_since(record.begun);
             core.waited.add(ticks);
         }
         frame.after_wait();

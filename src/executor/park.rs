@@ -67,6 +67,12 @@ impl Token {
         self.0.swap(EMPTY, AcqRel);
     }
 
+    /// Called by the waiter that has prepared: whether it was called since.
+    pub(crate) fn is_notified(&self) -> bool {
+        // ORDERING: Acquire pairs with the waker's Release.
+        self.0.load(Acquire) == NOTIFIED
+    }
+
     /// Called by a waker: whether it has to make the waiter ready.
     pub(crate) fn notify(&self) -> bool {
         // ORDERING: Release publishes what the waiter is called for.
@@ -212,7 +218,7 @@ fn fresh_parker() -> (Arc<ThreadParker>, Waker) {
 
 /// While a thread unwinds, a wait could keep it from ever ending, and on a pooled stack the
 /// count of panics in flight would meet other handlers.
-fn refuse_while_unwinding() -> Result<(), WaitError> {
+pub(crate) fn refuse_while_unwinding() -> Result<(), WaitError> {
     if std::thread::panicking() {
         Err(WaitError::Unwinding)
     } else {

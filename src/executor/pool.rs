@@ -11,16 +11,18 @@
     reason = "reaches the worker of this thread through a thread-local"
 )]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 
+use super::offers::{Offer, Offers};
 use super::park::set_context;
+use super::post::{self, Label};
 use super::sleep::{Sleepers, Woken};
-use super::stacks::{Drive, Hub, LoopEnd, RunningStack, StackLimits, Stacks, Switch};
+use super::stacks::{Drive, Hub, LoopEnd, RunningStack, StackLimits, Stacks, Switch, current};
 use super::{Task, Turn, thread_name};
 use crate::error::BuildError;
 use crate::observe::WorkerSnapshot;
@@ -42,6 +44,7 @@ struct Shared {
     stealers: Box<[Stealer<Task>]>,
     hubs: Box<[Arc<Hub>]>,
     sleepers: Sleepers,
+    offers: Offers,
     ended: AtomicBool,
 }
 
@@ -72,6 +75,7 @@ impl Pool {
             stealers: deques.iter().map(Deque::stealer).collect(),
             hubs: (0..workers).map(|_| Arc::new(Hub::new())).collect(),
             sleepers: Sleepers::new(),
+            offers: Offers::new(),
             ended: AtomicBool::new(false),
         });
         // Dropped on failure, which ends the workers that are there.
@@ -118,11 +122,54 @@ impl Pool {
         }
     }
 
+    /// Leaves a task to this thread, if it is a plain one: it will take it back and run it, or
+    /// else a worker does a little later. `false` if the task is queued instead.
+    ///
+    /// An older task that this thread has not taken back is queued.
+    pub(crate) fn offer(&self, task: Task) -> bool {
+        if current().is_some() {
+            self.schedule(task);
+            return false;
+        }
+        let mut task = Some(task);
+        let offered = MINE.try_with(|mine| {
+            let mut mine = mine.borrow_mut();
+            if !mine.as_ref().is_some_and(|mine| mine.is_of(&self.shared)) {
+                *mine = Some(Mine::new(&self.shared));
+            }
+            let mine = mine.as_ref().expect("it was made if there was none");
+            mine.fill(&mut task)
+        });
+        if let Some(task) = task {
+            self.shared.inject(task);
+        }
+        if offered == Ok(true) {
+            if self.shared.offers.watch.note()
+                && let Some(sleeper) = self.shared.sleepers.take_for_outside()
+            {
+                self.shared.hubs[sleeper].bell.ring();
+            }
+            return true;
+        }
+        false
+    }
+
     /// Lets each worker end when it has nothing to run and no stack is parked.
     pub(crate) fn end(&self) {
         // ORDERING: Release pairs with the workers' Acquire: what was scheduled before is seen.
         self.shared.ended.store(true, Release);
         self.shared.hubs.iter().for_each(|hub| hub.bell.ring());
+    }
+
+    /// Whether all workers sleep.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.shared.hubs.iter().all(|hub| hub.bell.is_asleep())
+    }
+
+    /// Whose handlers wait on parked stacks.
+    pub(crate) fn waiters(&self) -> Vec<Label> {
+        let hubs = self.shared.hubs.iter();
+        hubs.flat_map(|hub| hub.waiters()).collect()
     }
 
     pub(crate) fn workers(&self) -> Vec<WorkerSnapshot> {
@@ -132,6 +179,80 @@ impl Pool {
             asleep: hub.bell.is_asleep(),
         };
         self.shared.hubs.iter().enumerate().map(snapshot).collect()
+    }
+}
+
+/// The offer of this thread to one pool.
+struct Mine {
+    shared: Weak<Shared>,
+    offer: Arc<Offer>,
+    /// The task that was put into it last.
+    last: Cell<*const ()>,
+}
+
+thread_local! {
+    static MINE: RefCell<Option<Mine>> = const { RefCell::new(None) };
+}
+
+/// Takes the task of this [`Runnable`](super::Runnable) back, if this thread has offered it and no
+/// worker has taken it.
+pub(crate) fn take_back(runnable: *const ()) -> Option<Task> {
+    MINE.try_with(|mine| {
+        let mine = mine.borrow();
+        let mine = mine.as_ref().filter(|mine| mine.last.get() == runnable)?;
+        mine.take_back()
+    })
+    .ok()
+    .flatten()
+}
+
+impl Mine {
+    fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            shared: Arc::downgrade(shared),
+            offer: shared.offers.join(),
+            last: Cell::new(ptr::null()),
+        }
+    }
+
+    fn is_of(&self, shared: &Arc<Shared>) -> bool {
+        ptr::eq(self.shared.as_ptr(), &**shared)
+    }
+
+    /// Puts the task in; leaves one that has to be queued instead: an older one, or this.
+    fn fill(&self, task: &mut Option<Task>) -> bool {
+        let Some(new) = task.take() else {
+            return false;
+        };
+        *task = self.take_back();
+        let runnable = Arc::as_ptr(&new).cast();
+        // SAFETY: the offer is this thread's.
+        match unsafe { self.offer.fill(new) } {
+            Ok(()) => {
+                self.last.set(runnable);
+                true
+            }
+            Err(new) => {
+                // A worker is taking the older one, so there is no other to be queued.
+                *task = Some(new);
+                false
+            }
+        }
+    }
+
+    fn take_back(&self) -> Option<Task> {
+        // SAFETY: the offer is this thread's.
+        unsafe { self.offer.take_back() }
+    }
+}
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        if let Some(task) = self.take_back()
+            && let Some(shared) = self.shared.upgrade()
+        {
+            shared.inject(task);
+        }
     }
 }
 
@@ -161,6 +282,8 @@ struct Worker {
     /// Whether somebody rang for this worker to search.
     searching: Cell<bool>,
     patience: Cell<Duration>,
+    /// How often it has looked around since there was work. Kept across loops.
+    rounds: Cell<u32>,
 }
 
 impl Worker {
@@ -183,6 +306,7 @@ impl Worker {
             random: Cell::new(index as u32 + 1),
             searching: Cell::new(false),
             patience: Cell::new(PATIENCE),
+            rounds: Cell::new(0),
         };
         let driver: *const dyn Drive = &raw const worker as *const dyn Drive;
         // SAFETY: the worker stays here until its stacks are gone: they are its own field.
@@ -195,8 +319,15 @@ impl Worker {
             return;
         }
         WORKER.set(&worker);
-        // A stack that parked has provided the free one on which the loop goes on.
-        while worker.stacks.begin() != Switch::Ended {}
+        loop {
+            match worker.stacks.begin() {
+                Switch::Ended => break,
+                // All stacks that are not parked are free now, the loop's own too.
+                Switch::Idle => worker.stacks.trim(),
+                // A stack that parked has provided the free one on which the loop goes on.
+                Switch::Parked | Switch::Free => {}
+            }
+        }
         WORKER.set(ptr::null());
     }
 
@@ -211,15 +342,22 @@ impl Worker {
     fn next_task(&self) -> Option<Task> {
         let turn = self.turns.get().wrapping_add(1);
         self.turns.set(turn);
-        if turn.is_multiple_of(INJECTOR_INTERVAL)
-            && let Some(task) = self.injected_task()
-        {
-            return Some(task);
+        if turn.is_multiple_of(INJECTOR_INTERVAL) {
+            if self.shared.offers.watch.is_on() {
+                self.look_at_offers();
+            }
+            if let Some(task) = self.injected_task() {
+                return Some(task);
+            }
         }
         self.deque
             .pop()
             .or_else(|| self.injected_task())
             .or_else(|| self.steal())
+    }
+
+    fn look_at_offers(&self) {
+        self.shared.offers.look(|task| self.push(task));
     }
 
     fn injected_task(&self) -> Option<Task> {
@@ -284,13 +422,20 @@ impl Worker {
         sleepers.enter(self.index);
         let mut timed_out = false;
         if !self.shared.has_tasks() && !self.hub.has_ready() && !self.may_end() {
-            let limit = sleepers.watch(self.shared.hubs.len(), self.patience.get());
+            let offers = self.shared.offers.watch.is_on();
+            let patience = if offers {
+                PATIENCE
+            } else {
+                self.patience.get()
+            };
+            let limit = sleepers.watch(self.shared.hubs.len(), offers, patience);
             self.hub.bell.sleep(limit);
             if limit.is_some() {
                 sleepers.end_watch();
                 timed_out = true;
             }
         }
+        post::rested();
         match sleepers.leave(self.index) {
             Woken::ToSearch => self.searching.set(true),
             Woken::ByItself if timed_out => {
@@ -298,6 +443,9 @@ impl Worker {
                     .set((self.patience.get() * 2).min(MAX_PATIENCE));
             }
             Woken::ByItself => {}
+        }
+        if timed_out && self.shared.offers.watch.is_on() {
+            self.look_at_offers();
         }
     }
 
@@ -309,25 +457,31 @@ impl Worker {
 
 impl Drive for Worker {
     fn drive(&self, stack: &RunningStack) -> LoopEnd {
-        let mut rounds = 0;
+        // Whether a handler may have left memory behind on this stack.
+        let mut used = false;
         loop {
             let mut resumed = 0;
             while resumed < RESUMES_PER_TASK && self.stacks.resume_ready() {
                 resumed += 1;
             }
             if let Some(task) = self.next_task() {
-                rounds = 0;
+                used = true;
+                self.rounds.set(0);
                 self.found_work();
                 self.run_task(task, stack);
                 if stack.was_parked() {
                     return LoopEnd::Over;
                 }
             } else if resumed > 0 {
-                rounds = 0;
-            } else if rounds < ROUNDS_BEFORE_SLEEP {
+                self.rounds.set(0);
+            } else if self.rounds.get() < ROUNDS_BEFORE_SLEEP {
+                let mut rounds = self.rounds.get();
                 relax(&mut rounds);
+                self.rounds.set(rounds);
             } else if self.may_end() {
                 return LoopEnd::WorkerEnds;
+            } else if used || self.stacks.has_untrimmed() {
+                return LoopEnd::Idle;
             } else {
                 self.sleep();
             }

@@ -33,7 +33,8 @@
 //! One handler may run for long with tasks behind it. While any worker is awake, one of the
 //! sleepers is the sentinel: it sleeps for a millisecond at a time (up to 16 if it finds
 //! nothing) and looks for tasks to steal. When all others sleep too, it sleeps without limit: an
-//! idle system uses no processor.
+//! idle system uses no processor. As long as threads outside make [offers](super::offers), there
+//! is a sentinel too, which looks at these.
 
 use std::time::Duration;
 
@@ -231,13 +232,19 @@ impl Sleepers {
         self.searching.fetch_sub(1, Relaxed);
     }
 
-    /// How long a worker in the list may sleep: without limit, unless others are awake and it
-    /// becomes the sentinel.
-    pub(crate) fn watch(&self, workers: usize, patience: Duration) -> Option<Duration> {
+    /// How long a worker in the list may sleep: without limit, unless others are awake or there
+    /// are offers to look at, and it becomes the sentinel.
+    pub(crate) fn watch(
+        &self,
+        workers: usize,
+        offers: bool,
+        patience: Duration,
+    ) -> Option<Duration> {
         // ORDERING: Relaxed: only for speed. A worker that was awake when we looked and falls
         // asleep later leaves a sentinel that wakes once for nothing.
         let others_awake = self.count.load(Relaxed) < workers;
-        if others_awake
+        // The sentinel that we leave it to has not looked yet: it comes here again after that.
+        if (others_awake || offers)
             && self
                 .sentinel
                 .compare_exchange(false, true, Relaxed, Relaxed)

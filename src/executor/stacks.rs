@@ -10,62 +10,29 @@
     reason = "reaches the running stack through a pointer in a thread-local"
 )]
 
+mod free;
+mod limits;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::error::Error;
 use std::io;
-use std::panic::catch_unwind;
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 
-use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
+pub(crate) use self::limits::StackLimits;
+
+use self::free::FreeList;
+use super::memory::{self, Depths, StackMemory};
 use super::park::{Token, context, set_context};
+use super::post::{self, Label, Note};
 use super::ready::{Linked, ReadyList};
 use super::sleep::Bell;
 use crate::error::WaitError;
-use crate::sync::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed};
-use crate::unwind::forget_quietly;
-
-/// How large the stacks of a system are, and how many there may be.
-#[derive(Debug)]
-pub(crate) struct StackLimits {
-    pub(crate) stack_bytes: usize,
-    pub(crate) max_stacks: usize,
-    live: AtomicUsize,
-}
-
-impl StackLimits {
-    pub(crate) fn new(stack_bytes: usize, max_stacks: usize) -> Self {
-        Self {
-            stack_bytes,
-            max_stacks,
-            live: AtomicUsize::new(0),
-        }
-    }
-
-    /// Counts one more stack, if there may be one.
-    fn admit(&self) -> bool {
-        // ORDERING: Relaxed: only the number counts, nothing is published through it.
-        self.live
-            .fetch_update(Relaxed, Relaxed, |live| {
-                (live < self.max_stacks).then_some(live + 1)
-            })
-            .is_ok()
-    }
-
-    /// Whether less than half of the stacks that there may be are there.
-    fn has_plenty(&self) -> bool {
-        // ORDERING: Relaxed, as above.
-        self.live.load(Relaxed) <= self.max_stacks / 2
-    }
-
-    fn dismiss(&self) {
-        // ORDERING: Relaxed, as above.
-        self.live.fetch_sub(1, Relaxed);
-    }
-}
+use crate::sync::{AtomicBool, AtomicPtr, AtomicUsize, Mutex, Ordering::Relaxed};
 
 /// Where a worker's parked stacks are made ready, and how it is called.
 pub(crate) struct Hub {
@@ -73,6 +40,8 @@ pub(crate) struct Hub {
     pub(crate) bell: Bell,
     /// How many stacks are parked; written by the worker.
     parked: AtomicUsize,
+    /// All stacks of the worker, for those who look from outside.
+    known: Mutex<Vec<Weak<StackControl>>>,
 }
 
 impl Hub {
@@ -81,7 +50,24 @@ impl Hub {
             ready: ReadyList::new(),
             bell: Bell::new(),
             parked: AtomicUsize::new(0),
+            known: Mutex::default(),
         }
+    }
+
+    fn know(&self, control: &Arc<StackControl>) {
+        let mut known = self.known.lock();
+        // Those that are gone are forgotten each time their number may have doubled.
+        if known.len().is_power_of_two() {
+            known.retain(|control| control.strong_count() > 0);
+        }
+        known.push(Arc::downgrade(control));
+    }
+
+    /// Whose handlers wait on stacks of this worker.
+    pub(crate) fn waiters(&self) -> Vec<Label> {
+        let known = self.known.lock();
+        let controls = known.iter().filter_map(Weak::upgrade);
+        controls.map(|control| control.parked.label()).collect()
     }
 
     pub(crate) fn has_ready(&self) -> bool {
@@ -103,6 +89,8 @@ pub(crate) struct StackControl {
     place: AtomicUsize,
     /// Whether the stack has been parked since its loop began. Used by the worker only.
     was_parked: AtomicBool,
+    /// Whose handler waits on the stack while it is parked.
+    parked: Note,
 }
 
 impl StackControl {
@@ -169,6 +157,8 @@ pub(crate) enum Switch {
     Parked,
     /// It has nothing to do; its loop is over.
     Free,
+    /// It has nothing to do and nor has the worker, which is about to sleep.
+    Idle,
     /// Its loop ended because the worker is to end.
     Ended,
 }
@@ -178,6 +168,8 @@ pub(crate) enum Switch {
 pub(crate) enum LoopEnd {
     /// The stack was parked meanwhile, or the loop was for one turn only.
     Over,
+    /// The worker is about to sleep, and stacks were used since memory was last given back.
+    Idle,
     /// The worker is to end.
     WorkerEnds,
 }
@@ -187,26 +179,21 @@ pub(crate) trait Drive {
     fn drive(&self, stack: &RunningStack) -> LoopEnd;
 }
 
-type Handler = Coroutine<Command, Switch, (), DefaultStack>;
+type Handler = Coroutine<Command, Switch, (), StackMemory>;
 
 /// Boxed wherever it is kept: moving it costs more than a switch.
 struct Stack {
     coroutine: Handler,
     control: Arc<StackControl>,
+    /// The part of its memory that is not used while it is free.
+    depths: Depths,
+    /// How often it has come to the free ones.
+    returns: u32,
 }
 
-/// Memory for a stack, or an error.
-///
-/// Where the system refuses the second of the two steps that it takes, or the size is beyond
-/// all addresses, the library that maps the memory may panic.
-fn obtain_memory(bytes: usize) -> io::Result<DefaultStack> {
-    catch_unwind(|| DefaultStack::new(bytes)).unwrap_or_else(|payload| {
-        forget_quietly(payload);
-        Err(io::Error::other(
-            "the memory for a stack could not be mapped",
-        ))
-    })
-}
+/// More than lies below the frame of a coroutine's closure while that is suspended between two
+/// loops: the frames that switch away.
+const SWITCH_BYTES: usize = 4 << 10;
 
 thread_local! {
     /// The pooled stack that runs on this thread now.
@@ -249,22 +236,29 @@ impl RunningStack {
         &self.waker
     }
 
+    /// Makes sure that the next [`park`](Self::park) is not refused.
+    pub(crate) fn provide_spare(&self) -> Result<(), WaitError> {
+        if self.control.was_parked() {
+            return Ok(());
+        }
+        // The loop is ours, so somebody must begin a new one.
+        // SAFETY: a worker's stacks are owned by the value that this points to.
+        unsafe { &*self.stacks }.provide_spare()
+    }
+
     /// Leaves this stack until its waker is called; the worker goes on with another one.
     ///
     /// May return without a call. Returns at once if the waker was called since the last wait.
     pub(crate) fn park(&self) -> Result<(), WaitError> {
-        // SAFETY: a worker's stacks are owned by the value that this points to.
-        let stacks = unsafe { &*self.stacks };
-        if !self.control.was_parked() {
-            // The loop is ours, so somebody must begin a new one.
-            stacks.provide_spare()?;
-        }
+        self.provide_spare()?;
         if !self.control.token.prepare() {
             return Ok(());
         }
         // ORDERING: Relaxed: used by the worker only.
         self.control.was_parked.store(true, Relaxed);
         let context = context();
+        let label = post::label();
+        self.control.parked.write(label);
         // SAFETY: the yielder lives as long as its coroutine's closure, whose frame is below.
         let yielder = unsafe { &*self.yielder };
         let Command::Resume = yielder.suspend(Switch::Parked) else {
@@ -272,6 +266,8 @@ impl RunningStack {
         };
         RUNNING.set(self);
         set_context(context);
+        post::set(label);
+        self.control.parked.write(Label::default());
         self.control.token.resumed();
         Ok(())
     }
@@ -283,8 +279,7 @@ pub(crate) struct Stacks {
     limits: Arc<StackLimits>,
     /// The worker's loop. Set once, before the first stack.
     driver: Cell<Option<*const dyn Drive>>,
-    #[expect(clippy::vec_box, reason = "a stack is never moved once it is made")]
-    free: RefCell<Vec<Box<Stack>>>,
+    free: RefCell<FreeList>,
     /// Parked stacks by their place; the gaps are listed in `gaps`.
     parked: RefCell<Vec<Option<Box<Stack>>>>,
     gaps: RefCell<Vec<usize>>,
@@ -301,7 +296,7 @@ impl Stacks {
             hub,
             limits,
             driver: Cell::new(None),
-            free: RefCell::new(Vec::new()),
+            free: RefCell::default(),
             parked: RefCell::new(Vec::new()),
             gaps: RefCell::new(Vec::new()),
             ready: RefCell::new(VecDeque::new()),
@@ -336,20 +331,24 @@ impl Stacks {
 
     fn provide_spare(&self) -> Result<(), WaitError> {
         self.prepare().map_err(|error| {
-            tracing::warn!(target: "greenroom", %error, "a handler could not wait");
+            let error: &(dyn Error + 'static) = &error;
+            tracing::warn!(target: "greenroom", error, "a handler could not wait");
             WaitError::NoStack
         })
     }
 
     fn create(&self) -> io::Result<Box<Stack>> {
-        let memory = obtain_memory(self.limits.stack_bytes)?;
+        let memory = memory::obtain(self.limits.stack_bytes)?;
+        let depths = Depths::of(&memory);
         let control = Arc::new(StackControl {
             token: Token::new(),
             hub: self.hub.clone(),
             link: AtomicPtr::new(ptr::null_mut()),
             place: AtomicUsize::new(0),
             was_parked: AtomicBool::new(false),
+            parked: Note::new(),
         });
+        self.hub.know(&control);
         let driver = self
             .driver
             .get()
@@ -363,6 +362,11 @@ impl Stacks {
                 waker: Waker::from(known.clone()),
                 control: known,
             };
+            let frames_end = (&raw const running).addr() - SWITCH_BYTES;
+            assert!(
+                !depths.contain(frames_end),
+                "a free stack's frames lie in the part that is kept"
+            );
             let mut command = command;
             while matches!(command, Command::Drive) {
                 RUNNING.set(&running);
@@ -373,11 +377,17 @@ impl Stacks {
                 let end = unsafe { &*driver }.drive(&running);
                 command = yielder.suspend(match end {
                     LoopEnd::Over => Switch::Free,
+                    LoopEnd::Idle => Switch::Idle,
                     LoopEnd::WorkerEnds => Switch::Ended,
                 });
             }
         });
-        Ok(Box::new(Stack { coroutine, control }))
+        Ok(Box::new(Stack {
+            coroutine,
+            control,
+            depths,
+            returns: 0,
+        }))
     }
 
     /// Begins a loop on a free stack, and returns when that stack switches back.
@@ -448,9 +458,11 @@ impl Stacks {
     fn switch_to(&self, mut stack: Box<Stack>, command: Command) -> Switch {
         let below = RUNNING.get();
         let context = context();
+        let label = post::label();
         let result = stack.coroutine.resume(command);
         RUNNING.set(below);
         set_context(context);
+        post::set(label);
         let switch = match result {
             CoroutineResult::Yield(switch) => switch,
             CoroutineResult::Return(()) => unreachable!("a stack returns only when it quits"),
@@ -458,6 +470,8 @@ impl Stacks {
         match switch {
             Switch::Parked => self.keep_parked(stack),
             Switch::Free | Switch::Ended => self.keep_free(stack),
+            // The worker needs it for its next loop.
+            Switch::Idle => self.free.borrow_mut().push(stack),
         }
         switch
     }
@@ -486,6 +500,16 @@ impl Stacks {
         }
     }
 
+    /// Whether a free stack was used since memory was last given back.
+    pub(crate) fn has_untrimmed(&self) -> bool {
+        self.free.borrow().has_untrimmed()
+    }
+
+    /// Gives back the memory that handlers have left behind on the free stacks.
+    pub(crate) fn trim(&self) {
+        self.free.borrow_mut().trim();
+    }
+
     fn discard(&self, mut stack: Stack) {
         let below = RUNNING.get();
         let result = stack.coroutine.resume(Command::Quit);
@@ -497,7 +521,7 @@ impl Stacks {
 
 impl Drop for Stacks {
     fn drop(&mut self) {
-        for stack in self.free.take() {
+        for stack in self.free.take().into_stacks() {
             self.discard(*stack);
         }
         // A parked stack holds a handler in the middle; unwinding it would run user code that

@@ -73,7 +73,7 @@ use super::word::{
     WAITERS, base_of, given_back, index_in_segment, len, offset, steps, tail,
 };
 use crate::sync::{
-    AtomicPtr, AtomicU64, Fault,
+    AtomicPtr, AtomicU32, AtomicU64, Fault,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
     UnsafeCell, planted, relax, unless,
 };
@@ -121,6 +121,9 @@ pub(crate) struct Queue<T: Stored> {
     /// The segment in which the runner takes, or null. Touched by the runner only.
     head_segment: UnsafeCell<*mut Segment<T>>,
     capacity: u32,
+    /// How many stand in line. Kept by whoever holds the line's lock; the runner's hint. It lies
+    /// here because there is room.
+    pub(super) waiting: AtomicU32,
 }
 
 // SAFETY: items move from the sender's thread to the runner's, so they must be `Send`; no
@@ -146,6 +149,7 @@ impl<T: Stored> Queue<T> {
             first: AtomicPtr::new(ptr::null_mut()),
             head_segment: UnsafeCell::new(ptr::null_mut()),
             capacity: capacity as u32,
+            waiting: AtomicU32::new(0),
         }
     }
 

@@ -4,7 +4,7 @@
 use loom::sync::Arc;
 
 use super::*;
-use crate::mailbox::loom_models::{Owner, keep_segments, spawn};
+use crate::mailbox::loom_models::{Item, Owner, keep_segments, spawn};
 use crate::mailbox::segment::{LARGE, SMALL};
 use crate::sync::AtomicBool;
 use crate::sync::model::{Spared, fails, holds};
@@ -420,4 +420,77 @@ fn a_segment_that_is_not_as_new_is_found() {
         3,
         using_segments_again,
     );
+}
+
+// A caller pushes a request and runs the owner without an entry, up to that request; the entry of
+// an older message stands in the run queue meanwhile, where a worker pops it, and one more sender
+// comes. What the caller leaves goes back to the run queue.
+fn a_caller_against_a_stale_entry() {
+    let owner = Owner::new(4);
+    owner.push(1).unwrap();
+    let worker = spawn(&owner, |owner| {
+        owner.run_entry();
+    });
+    let sender = spawn(&owner, |owner| owner.push(11).unwrap());
+    owner.push(2).unwrap();
+    if owner.queue().claim_unasked() {
+        for _ in 0..2 {
+            owner.handle_next();
+        }
+        // SAFETY: we are the runner, and no longer afterwards.
+        unsafe { owner.queue().requeue() };
+        owner.schedule();
+    }
+    worker.join().unwrap();
+    sender.join().unwrap();
+    owner.run_entries();
+    owner.check_handled(&[&[1, 2], &[11]]);
+}
+
+#[test]
+fn a_caller_and_a_worker_claim_the_owner_one_at_a_time() {
+    holds(2, a_caller_against_a_stale_entry);
+}
+
+#[test]
+fn letting_go_unchecked_beside_a_caller_is_found() {
+    fails(
+        Fault::ReleaseUnchecked,
+        "stuck",
+        3,
+        a_caller_against_a_stale_entry,
+    );
+}
+
+// Two callers, each with a request of its own. A caller whose push says that the owner has to be
+// scheduled keeps that turn for himself, and makes no entry of it.
+fn two_callers() {
+    fn call(owner: &Owner, number: u32) {
+        let pushed = owner.queue().push(Item::new(number), Turn::Newcomer);
+        let has_turn = pushed.unwrap_or_else(|_| unreachable!("there is room"));
+        let claimed = if has_turn {
+            owner.queue().claim()
+        } else {
+            owner.queue().claim_unasked()
+        };
+        if claimed {
+            owner.turn();
+        }
+    }
+    let owner = Owner::new(4);
+    let other = spawn(&owner, |owner| call(owner, 11));
+    call(&owner, 1);
+    other.join().unwrap();
+    owner.run_entries();
+    owner.check_handled(&[&[1], &[11]]);
+}
+
+#[test]
+fn a_turn_that_a_caller_keeps_for_himself_is_not_lost() {
+    holds(5, two_callers);
+}
+
+#[test]
+fn a_caller_who_drops_his_turn_while_another_one_runs_is_found() {
+    fails(Fault::ClaimUnsignalled, "stuck", 5, two_callers);
 }

@@ -61,6 +61,18 @@ pub struct WorkerSnapshot {
     pub asleep: bool,
 }
 
+/// The threads for closures that block; see [`Context::blocking`](crate::Context::blocking).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct BlockingSnapshot {
+    /// How many there are.
+    pub threads: usize,
+    /// How many of them have nothing to run.
+    pub idle: usize,
+    /// Closures that wait for a thread.
+    pub queued: usize,
+}
+
 /// A system at about one moment.
 ///
 /// Each figure was true at some moment of the call; the figures are of one moment only if the
@@ -74,6 +86,8 @@ pub struct Snapshot {
     pub totals: Counts,
     /// The workers of the pool; none in a system that is stepped by hand.
     pub workers: Vec<WorkerSnapshot>,
+    /// The threads for closures that block.
+    pub blocking: BlockingSnapshot,
     /// Timers that are set, deadlines of waits among them.
     pub timers: usize,
 }

@@ -69,8 +69,16 @@ pub(crate) enum Fault {
     WaiterNotCalled,
     /// A caller lets the waiter go on without publishing that it is done with the waker.
     CallUnpublished,
-    /// Whoever begins to wait walks along the waits without a fence.
-    WalkUnfenced,
+    /// The waiter says that it waits before it has left its waker.
+    WaiterLate,
+    /// A worker says that an offer is empty before it has moved the task out.
+    OfferEmptiedFirst,
+    /// Whoever makes an offer reads the watch without a fence.
+    OfferUnfenced,
+    /// A thread may look for the sampler before its note is written.
+    WorkUnordered,
+    /// Whoever begins to wait may walk along the waits before its own is shown.
+    WalkUnordered,
     /// Whoever sees a circle of waits reports it without a lock.
     CircleUnlocked,
     /// Whoever sees a circle of waits reports it without a second walk.

@@ -51,6 +51,7 @@ struct Shared {
     origin: Instant,
     /// The nanoseconds after `origin` until which the thread sleeps; `u64::MAX` while it looks.
     sleeps_until: AtomicU64,
+    watch: Mutex<Option<Watch>>,
 }
 
 /// The timers of one system.
@@ -60,6 +61,9 @@ pub(crate) struct Timers {
     /// Wakes the thread before its time. Dropped with this value, which ends the thread.
     wake: Option<Sender<()>>,
 }
+
+/// A timer of the system's own, which is not counted.
+type Watch = (Instant, Box<dyn FnOnce() + Send>);
 
 impl std::fmt::Debug for Timers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -85,6 +89,7 @@ impl Timers {
             shards: (0..shards).map(|_| Mutex::new(Shard::new())).collect(),
             origin: clock.now(),
             sleeps_until: AtomicU64::new(u64::MAX),
+            watch: Mutex::new(None),
         });
         let wake = if machine {
             let (wake, woken) = crossbeam_channel::bounded(1);
@@ -115,6 +120,19 @@ impl Timers {
         self.shared.shards[shard]
             .lock()
             .insert((due, number), action);
+        self.wake_for(due);
+        TimerKey { due, number, shard }
+    }
+
+    /// Runs `look` at `due`, in the place of what was set in this way before. It is not counted
+    /// among the timers.
+    pub(crate) fn set_watch(&self, due: Instant, look: impl FnOnce() + Send + 'static) {
+        *self.shared.watch.lock() = Some((due, Box::new(look)));
+        self.wake_for(due);
+    }
+
+    /// Wakes the thread if it would sleep beyond `due`, for which a timer has been set.
+    fn wake_for(&self, due: Instant) {
         if let Some(wake) = &self.wake {
             let due = self.shared.after_origin(due);
             // ORDERING: Acquire. If the thread had passed our shard when we inserted, the
@@ -130,7 +148,6 @@ impl Timers {
                 }
             }
         }
-        TimerKey { due, number, shard }
     }
 
     /// Forgets a timer; `false` if it has fired or is about to.
@@ -170,7 +187,8 @@ impl Shared {
 
     fn next_due(&self) -> Option<Instant> {
         let first = |shard: &Mutex<Shard>| shard.lock().first_key_value().map(|(key, _)| key.0);
-        self.shards.iter().filter_map(first).min()
+        let watch = self.watch.lock().as_ref().map(|(due, _)| *due);
+        self.shards.iter().filter_map(first).chain(watch).min()
     }
 
     fn fire_due(&self, now: Instant) {
@@ -185,6 +203,10 @@ impl Shared {
                 };
                 run_quietly("what a timer does", || action.fire());
             }
+        }
+        let watch = self.watch.lock().take_if(|(due, _)| *due <= now);
+        if let Some((_, look)) = watch {
+            run_quietly("a look at who works and waits", look);
         }
     }
 

@@ -3,7 +3,6 @@
 //! Nothing here sleeps. A test waits for a line, and the time a socket may wait for one is only
 //! a bound for failing.
 
-use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -13,47 +12,13 @@ use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
+use crate::build::build;
+
 /// How long a line may take that must come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The program. Whether cargo builds an example along with a test depends on which tests it was
-/// asked for, so it is asked again: if the example is up to date that takes no time.
-static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let test = env::current_exe().expect("a test knows its own program");
-    let profile_dir = test
-        .ancestors()
-        .nth(2)
-        .expect("a test lies in target/PROFILE/deps");
-    let mut target_dir = profile_dir.parent().expect("a profile has a directory");
-    let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
-        Some("debug") => "dev",
-        Some(name) => name,
-        None => panic!("a profile has a name"),
-    };
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .args([
-            "build",
-            "--quiet",
-            "--example",
-            "chat_server",
-            "--profile",
-            profile,
-        ])
-        .current_dir(env!("CARGO_MANIFEST_DIR"));
-    // The root of the target directory has this file; otherwise there is a directory for the
-    // target platform in between.
-    if !target_dir.join(".rustc_info.json").exists() {
-        cargo
-            .arg("--target")
-            .arg(target_dir.file_name().expect("a platform has a name"));
-        target_dir = target_dir.parent().expect("a platform has a directory");
-    }
-    cargo.arg("--target-dir").arg(target_dir);
-    let status = cargo.status().expect("cargo can be run");
-    assert!(status.success(), "the example does not build");
-    profile_dir.join("examples/chat_server")
-});
+/// The program.
+static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| build("chat_server"));
 
 /// Runs the program to its end.
 pub(crate) fn run(arguments: &[&str]) -> Output {

@@ -1,6 +1,7 @@
 //! What the crate promises, by topic; each test's name is the claim.
 
 mod ask;
+mod callers;
 mod counts;
 mod dead_letters;
 mod deadlocks;
@@ -17,3 +18,4 @@ mod support;
 mod time;
 mod tracing;
 mod waiting;
+mod watchdog;

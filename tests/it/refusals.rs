@@ -111,6 +111,48 @@ mod by_the_operating_system {
     }
 
     #[test]
+    fn a_refused_thread_is_an_error_at_the_handler_that_would_block_unless_there_is_another() {
+        /// Another user than the other test's, whose threads would count.
+        const SOMEBODY: u32 = NOBODY + 1;
+        alone_after(
+            |command| match is_user(0) {
+                true => command.uid(SOMEBODY).gid(SOMEBODY),
+                false => command,
+            },
+            || {
+                let before = threads().len();
+                if !is_user(SOMEBODY) || !limit("nproc", before + 3) {
+                    eprintln!("skipped: it needs root and prlimit");
+                    return;
+                }
+                let clock = ManualClock::new();
+                let system = System::builder().workers(2).clock(&clock).build().unwrap();
+                let alone = system.actor().spawn_thread(Player::default).unwrap();
+                let players: Vec<_> = (0..4).map(|_| system.spawn(Player::default())).collect();
+                let refused = players[0].ask(act(move |_, ctx| {
+                    let mut was_run = false;
+                    (ctx.blocking(|| was_run = true), was_run)
+                }));
+                eventually("it answers", || refused.is_ready());
+                assert_eq!(refused.wait().unwrap(), (Err(WaitError::NoThread), false));
+                // With room for one thread, all closures are run by that.
+                alone.stop();
+                eventually("its thread ends", || threads().len() == before + 2);
+                let blocked: Vec<_> = players
+                    .iter()
+                    .map(|player| player.ask(act(|_, ctx| ctx.blocking(|| 1))))
+                    .collect();
+                for blocked in blocked {
+                    eventually("it is run", || blocked.is_ready());
+                    assert_eq!(blocked.wait().unwrap(), Ok(1));
+                }
+                assert_eq!(system.snapshot().blocking.threads, 1);
+                assert!(system.shutdown(Duration::from_secs(1)).is_clean());
+            },
+        );
+    }
+
+    #[test]
     fn a_refused_stack_is_an_error_at_the_handler_that_would_wait() {
         alone(|| {
             const STACK: usize = 64 << 20;

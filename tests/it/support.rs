@@ -59,7 +59,7 @@ pub(crate) fn under_seed(seed: u64, test: impl FnOnce(&Stepper)) {
 }
 
 /// Ends the system, and checks that each accepted message is in exactly one bin.
-fn close_the_books(system: &System) {
+pub(crate) fn close_the_books(system: &System) {
     let report = system.shutdown(PATIENCE);
     assert!(report.is_clean(), "{report}");
     let snapshot = system.snapshot();

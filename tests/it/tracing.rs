@@ -7,17 +7,18 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use greenroom::testkit::Stepper;
-use greenroom::{Addr, StopReason};
+use greenroom::{Addr, Context, StopReason};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber, info_span};
 use tracing_subscriber::layer::{Context as LayerContext, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::support::{Borrow, Debtor, Note, Pay, Player, act, alone, end_of};
+use crate::support::{Borrow, Debtor, Note, PATIENCE, Pay, Player, act, alone, end_of, pool};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -395,6 +396,88 @@ fn a_span_of_the_handlers_own_is_entered_again_with_it() {
             }
         });
         listener.check_that_all_is_left_and_closed();
+    });
+}
+
+#[test]
+fn each_poll_of_a_future_is_within_the_span_of_its_handler() {
+    alone(|| {
+        let listener = Listener::new(Level::TRACE);
+        listener.while_stepping(6, |stepper| {
+            let [player, echo] = [0, 1].map(|_| stepper.system().spawn(Player::default()));
+            let polled = player.ask(act(move |_, ctx| {
+                let mut polls = Vec::new();
+                ctx.wait(std::future::poll_fn(|cx| {
+                    // The second poll waits in turn, which leaves the span and enters it again.
+                    if polls.len() == 1 {
+                        echo.ask(Note(1)).wait().expect("it is noted");
+                    }
+                    polls.push(tracing::Span::current().id().map(|id| id.into_u64()));
+                    if polls.len() == 3 {
+                        return Poll::Ready(());
+                    }
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }))
+                .expect("nobody ends the wait");
+                polls
+            }));
+            let polls = polled.wait().unwrap();
+            let (waiter, _) = listener.handled("Act")[0];
+            assert_eq!(polls, [Some(waiter); 3]);
+            let passes = [Step::Enter(waiter), Step::Exit(waiter)];
+            assert_eq!(listener.steps(&[waiter]), [passes; 4].concat());
+            player.stop();
+            end_of(&player);
+        });
+        listener.check_that_all_is_left_and_closed();
+    });
+}
+
+/// Has a handler block; whether the closure was within the span that was current there.
+fn blocks_in_its_span(ctx: &mut Context<Player>) -> bool {
+    let here = tracing::Span::current().id();
+    let there = ctx.blocking(|| tracing::Span::current().id());
+    here.is_some() && there == Ok(here)
+}
+
+#[test]
+fn a_closure_that_blocks_is_within_the_span_of_its_handler_in_a_step() {
+    alone(|| {
+        let listener = Listener::new(Level::TRACE);
+        listener.while_stepping(7, |stepper| {
+            let player = stepper.system().spawn(Player::default());
+            let blocked = player.ask(act(|_, ctx| blocks_in_its_span(ctx)));
+            assert!(blocked.wait().unwrap());
+            player.stop();
+            end_of(&player);
+        });
+        listener.check_that_all_is_left_and_closed();
+    });
+}
+
+#[test]
+fn a_closure_that_blocks_is_within_the_span_of_its_handler_on_another_thread() {
+    alone(|| {
+        let listener = Listener::new(Level::TRACE);
+        let subscriber = tracing_subscriber::registry().with(listener.clone());
+        tracing::subscriber::set_global_default(subscriber).expect("it is the only one");
+        let system = pool(2);
+        let player = system.spawn(Player::default());
+        for _ in 0..10 {
+            let blocked = player.ask(act(|_, ctx| {
+                blocks_in_its_span(ctx) && info_span!("own").in_scope(|| blocks_in_its_span(ctx))
+            }));
+            assert!(blocked.wait_for(PATIENCE).unwrap());
+        }
+        player.stop();
+        end_of(&player);
+        assert_eq!(system.snapshot().blocking.threads, 1);
+        assert!(system.shutdown(SECOND).is_clean());
+        let own = listener.spans("own").into_iter().map(|(id, _)| id);
+        let of_own = listener.steps(&own.collect::<Vec<_>>());
+        let enters = of_own.iter().filter(|step| matches!(step, Step::Enter(_)));
+        assert_eq!((of_own.len(), enters.count()), (40, 20));
     });
 }
 

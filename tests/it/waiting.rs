@@ -1,8 +1,11 @@
 //! Handlers that wait: they hold a stack and no thread, and their actors handle nothing else
 //! meanwhile.
 
+mod blocking;
+mod futures;
 mod interrupted;
 mod limited;
+mod stacks;
 mod unwinding;
 
 use std::sync::Arc;

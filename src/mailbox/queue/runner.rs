@@ -65,6 +65,13 @@ impl<T: Stored> Queue<T> {
         }
     }
 
+    /// As [`claim`](Self::claim), for somebody who comes without an entry of a run queue, or a turn
+    /// that would have become one: if somebody else runs, he leaves no trace.
+    pub(crate) fn claim_unasked(&self) -> bool {
+        // ORDERING: Relaxed: a claim decides.
+        self.word.load(Relaxed) & RUNNING == 0 && self.claim()
+    }
+
     /// Takes the oldest item, if it is written.
     ///
     /// # Safety

@@ -1,5 +1,6 @@
 //! Waits that a kill ends, and orders that end none.
 
+use std::future::pending;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
@@ -56,8 +57,9 @@ fn of_ask<R: std::fmt::Debug>(outcome: Result<R, AskError>) -> WaitError {
     }
 }
 
-const WAITS: [Wait; 11] = [
+const WAITS: [Wait; 12] = [
     |_, ctx| ctx.sleep(HOUR).expect_err("an hour is long"),
+    |_, ctx| ctx.wait(pending::<()>()).expect_err("it is never ready"),
     |wall, _| of_send(wall.full.send(Note(1))),
     |wall, _| of_send(wall.full.send_for(Note(2), HOUR)),
     |wall, _| of_send(wall.full.recipient().send(Note(3))),
@@ -100,7 +102,7 @@ fn a_kill_ends_every_wait_of_the_handler_and_every_later_one_at_once() {
             assert!(is_waiting(stepper.system(), &player));
             let killed = stepper.clock().now();
             player.kill();
-            assert_eq!(ends.wait().unwrap(), [const { WaitError::Interrupted }; 12]);
+            assert_eq!(ends.wait().unwrap(), [const { WaitError::Interrupted }; 13]);
             assert_eq!(end_of(&player), StopReason::Killed);
             assert_eq!(stepper.clock().now(), killed, "no time has passed");
         }
@@ -128,7 +130,7 @@ fn a_kill_ends_every_wait_in_the_pool_and_on_a_thread_of_its_own() {
                 eventually("it waits", || is_waiting(system, &player));
                 player.kill();
                 let ends = ends.wait_for(PATIENCE).unwrap();
-                assert_eq!(ends, [const { WaitError::Interrupted }; 12]);
+                assert_eq!(ends, [const { WaitError::Interrupted }; 13]);
                 assert_eq!(end_of(&player), StopReason::Killed);
             }
         }

@@ -238,7 +238,14 @@ fn a_pool_with_fewer_stacks_than_workers_cannot_be_built() {
             .workers(workers)
             .max_stacks(stacks)
             .build();
-        assert!(matches!(built, Err(BuildError::Stack(_))));
+        let Err(BuildError::TooFewStacks {
+            stacks: told,
+            workers: needed,
+        }) = built
+        else {
+            panic!("{built:?}");
+        };
+        assert_eq!((told, needed), (stacks, workers));
     }
     let stepped = Stepper::with_stacks(0, 1 << 20, 0);
     assert!(matches!(stepped, Err(BuildError::Stack(_))));

@@ -1,0 +1,42 @@
+//! The limits that all workers of a system share.
+
+use crate::sync::{AtomicUsize, Ordering::Relaxed};
+
+/// How large the stacks of a system are, and how many there may be.
+#[derive(Debug)]
+pub(crate) struct StackLimits {
+    pub(super) stack_bytes: usize,
+    max_stacks: usize,
+    live: AtomicUsize,
+}
+
+impl StackLimits {
+    pub(crate) fn new(stack_bytes: usize, max_stacks: usize) -> Self {
+        Self {
+            stack_bytes,
+            max_stacks,
+            live: AtomicUsize::new(0),
+        }
+    }
+
+    /// Counts one more stack, if there may be one.
+    pub(super) fn admit(&self) -> bool {
+        // ORDERING: Relaxed: only the number counts, nothing is published through it.
+        self.live
+            .fetch_update(Relaxed, Relaxed, |live| {
+                (live < self.max_stacks).then_some(live + 1)
+            })
+            .is_ok()
+    }
+
+    /// Whether less than half of the stacks that there may be are there.
+    pub(super) fn has_plenty(&self) -> bool {
+        // ORDERING: Relaxed, as above.
+        self.live.load(Relaxed) <= self.max_stacks / 2
+    }
+
+    pub(super) fn dismiss(&self) {
+        // ORDERING: Relaxed, as above.
+        self.live.fetch_sub(1, Relaxed);
+    }
+}

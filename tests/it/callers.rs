@@ -1,0 +1,53 @@
+//! A thread outside the pool that waits for an answer runs the asked actor meanwhile, and nobody
+//! can tell the difference, except by the thread.
+
+mod books;
+mod endings;
+mod nested;
+mod offers;
+mod order;
+mod places;
+
+use std::thread::{self, ThreadId};
+
+use greenroom::{Actor, ActorSnapshot, Addr, System};
+
+use crate::support::{Act, Gate, Log, act, eventually, gate};
+
+/// A message whose answer is the thread on which it is handled.
+fn place() -> Act<ThreadId> {
+    act(|_, _| here())
+}
+
+fn here() -> ThreadId {
+    thread::current().id()
+}
+
+/// Keeps every worker of the pool in a handler that blocks its thread, until the gates are
+/// dropped. Meanwhile whatever is run is run by somebody who waits for it.
+fn occupy(system: &System) -> Vec<Gate> {
+    let workers = system.snapshot().workers.len();
+    let gates: Vec<_> = (0..workers)
+        .map(|_| {
+            let (hold, gate) = gate();
+            let log = system.spawn(Log::default());
+            log.send(hold).expect("there is room");
+            gate
+        })
+        .collect();
+    gates.iter().for_each(Gate::wait_until_held);
+    gates
+}
+
+fn snapshot_of<A: Actor>(system: &System, addr: &Addr<A>) -> ActorSnapshot {
+    let actors = system.snapshot().actors;
+    let mut found = actors.into_iter().filter(|actor| actor.id == addr.id());
+    found.next().expect("the actor lives")
+}
+
+/// Waits until so many messages of the actor were handled.
+fn handled<A: Actor>(system: &System, addr: &Addr<A>, messages: u64) {
+    eventually("they are handled", || {
+        snapshot_of(system, addr).counts.handled == messages
+    });
+}
