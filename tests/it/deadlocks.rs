@@ -3,6 +3,7 @@
 
 mod acyclic;
 mod alone;
+mod clocks;
 mod innocent;
 mod orders;
 mod picture;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use greenroom::testkit::Stepper;
 use greenroom::{
     Actor, Addr, AskError, Awaited, Context, DeferredHandler, Identity, Reply, ReplyTo, SendError,
-    System, WaitEdge, WaitError, WaitPath, wait_any,
+    System, Wait, WaitEdge, WaitError, WaitPath, wait_any,
 };
 
 use crate::support::{Note, Player, act, eventually};
@@ -310,4 +311,15 @@ fn ask(player: &Addr<Player>, other: &Addr<Player>) -> Reply<Option<WaitPath>> {
 
 fn players<const N: usize>(stepper: &Stepper) -> [Addr<Player>; N] {
     std::array::from_fn(|_| stepper.system().spawn(Player::default()))
+}
+
+/// The wait of this actor, if it waits.
+fn wait_of(system: &System, player: &Addr<Player>) -> Option<Wait> {
+    let waits = system.waits();
+    let mut of_player = waits
+        .into_iter()
+        .filter(|wait| wait.actor.id == player.id());
+    let wait = of_player.next();
+    assert!(of_player.next().is_none(), "an actor waits once");
+    wait
 }

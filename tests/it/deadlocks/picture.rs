@@ -7,21 +7,10 @@ use greenroom::{
     Addr, AskError, Awaited, SendError, StopReason, System, Wait, WaitError, wait_any,
 };
 
-use super::{HOUR, Later, SECOND, of_ask, path_of};
+use super::{HOUR, Later, SECOND, of_ask, path_of, wait_of};
 use crate::support::{
     Act, Borrow, Debtor, Note, Player, act, end_of, eventually, under_seed, under_seeds,
 };
-
-/// The wait of this actor, if it waits.
-fn wait_of(system: &System, player: &Addr<Player>) -> Option<Wait> {
-    let waits = system.waits();
-    let mut of_player = waits
-        .into_iter()
-        .filter(|wait| wait.actor.id == player.id());
-    let wait = of_player.next();
-    assert!(of_player.next().is_none(), "an actor waits once");
-    wait
-}
 
 /// What the actor has waited in all.
 fn waited(stepper: &Stepper, player: &Addr<Player>) -> Duration {
