@@ -1,8 +1,10 @@
 //! Actors and helpers that several topics use.
 
+mod numbers;
 mod player;
 mod process;
 
+pub(crate) use numbers::{Numbers, telling_seed};
 pub(crate) use player::{Act, Note, Player, act};
 pub(crate) use process::{alone, alone_knowing};
 #[cfg(target_os = "linux")]
@@ -49,18 +51,11 @@ pub(crate) fn under_seeds(test: impl Fn(&Stepper)) {
 
 /// Runs a test in a stepped system under one seed, where others would make no difference.
 pub(crate) fn under_seed(seed: u64, test: impl FnOnce(&Stepper)) {
-    struct TellSeed(u64);
-    impl Drop for TellSeed {
-        fn drop(&mut self) {
-            if thread::panicking() {
-                eprintln!("the seed was {}", self.0);
-            }
-        }
-    }
-    let _seed = TellSeed(seed);
-    let stepper = Stepper::new(seed);
-    test(&stepper);
-    close_the_books(stepper.system());
+    telling_seed(seed, || {
+        let stepper = Stepper::new(seed);
+        test(&stepper);
+        close_the_books(stepper.system());
+    });
 }
 
 /// Ends the system, and checks that each accepted message is in exactly one bin.
@@ -99,18 +94,6 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 pub(crate) fn end_of<A: Actor>(addr: &Addr<A>) -> StopReason {
     let ended = addr.join_for(PATIENCE).expect("a test's thread can wait");
     ended.expect("the actor ends")
-}
-
-/// A generator that gives the same numbers everywhere (SplitMix64).
-pub(crate) struct Numbers(pub(crate) u64);
-
-impl Numbers {
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
 }
 
 /// Keeps what it is sent, in order.
