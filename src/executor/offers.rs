@@ -34,7 +34,8 @@
 //!
 //! A worker that looks replaces `MADE` by `WATCHED`; if it finds `WATCHED` no offer was made since
 //! the last look, and it ends the watch. So a thread that asks all day wakes a worker once, and
-//! that one looks around each millisecond. Workers that never sleep look in passing.
+//! that one looks around each millisecond. Workers that never sleep look in passing. A thread that
+//! goes to sleep in a wait for something else passes its offer on.
 #![expect(unsafe_code, reason = "a task changes hands by the state of its offer")]
 
 use std::sync::Arc;

@@ -24,7 +24,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
 
-use super::{Executor, stacks, stepped};
+use super::{Executor, pool, stacks, stepped};
 use crate::error::WaitError;
 use crate::sync::thread::{self, Thread};
 use crate::sync::{
@@ -128,6 +128,10 @@ impl ThreadParker {
             // ORDERING: Acquire pairs with the waker's Release.
             while round < ROUNDS_BEFORE_PARK && self.notified.load(Acquire) == EMPTY {
                 relax(&mut round);
+            }
+            // ORDERING: Acquire pairs with the waker's Release.
+            if self.notified.load(Acquire) == EMPTY {
+                pool::pass_on();
             }
             // ORDERING: Acquire pairs with the waker's Release.
             while self.notified.swap(EMPTY, Acquire) == EMPTY {

@@ -26,7 +26,11 @@ use super::stacks::{Drive, Hub, LoopEnd, RunningStack, StackLimits, Stacks, Swit
 use super::{Task, Turn, thread_name};
 use crate::error::BuildError;
 use crate::observe::WorkerSnapshot;
-use crate::sync::{AtomicBool, Ordering::Acquire, Ordering::Release, relax};
+use crate::sync::{
+    AtomicBool, AtomicUsize,
+    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+    fence, relax,
+};
 
 /// Every how many turns a worker looks at the injector before its own queue.
 const INJECTOR_INTERVAL: u32 = 61;
@@ -46,6 +50,8 @@ struct Shared {
     sleepers: Sleepers,
     offers: Offers,
     ended: AtomicBool,
+    /// Workers that have not ended.
+    workers: AtomicUsize,
 }
 
 /// See the [module](self).
@@ -77,11 +83,13 @@ impl Pool {
             sleepers: Sleepers::new(),
             offers: Offers::new(),
             ended: AtomicBool::new(false),
+            workers: AtomicUsize::new(workers),
         });
         // Dropped on failure, which ends the workers that are there.
         let pool = Self {
             shared: shared.clone(),
         };
+        let unstarted = &*pool.shared;
         let (started, outcomes) = crossbeam_channel::bounded(workers);
         let spawned = deques
             .into_iter()
@@ -94,6 +102,7 @@ impl Pool {
                     .name(thread_name(&format!("{name}-{index}")))
                     .spawn(move || Worker::run(index, deque, shared, limits, &started))
                     .map(|_| ())
+                    .inspect_err(|_| (index..workers).for_each(|_| unstarted.end_worker()))
             });
         drop(started);
         let outcome = spawned.map_err(BuildError::Thread).and_then(|()| {
@@ -206,6 +215,18 @@ pub(crate) fn take_back(runnable: *const ()) -> Option<Task> {
     .flatten()
 }
 
+/// Leaves the task that this thread has offered to the pool, since the thread goes to sleep.
+pub(crate) fn pass_on() {
+    let task = MINE.try_with(|mine| {
+        let mine = mine.borrow();
+        let mine = mine.as_ref()?;
+        Some((mine.take_back()?, mine.shared.upgrade()?))
+    });
+    if let Ok(Some((task, shared))) = task {
+        shared.inject(task);
+    }
+}
+
 impl Mine {
     fn new(shared: &Arc<Shared>) -> Self {
         Self {
@@ -259,8 +280,38 @@ impl Drop for Mine {
 impl Shared {
     fn inject(&self, task: Task) {
         self.injector.push(task);
+        // A fence is passed below.
         if let Some(sleeper) = self.sleepers.take_for_outside() {
             self.hubs[sleeper].bell.ring();
+        }
+        // ORDERING: Relaxed: ordered by the fence; see `end_worker`.
+        if self.workers.load(Relaxed) == 0 {
+            self.drop_tasks();
+        }
+    }
+
+    /// A worker has ended. The last one drops what nobody will run: turns of actors that have
+    /// ended. They hold the system that holds them.
+    ///
+    /// Whoever injects a task afterwards drops it himself: both pass a fence (SeqCst), one between
+    /// leaving and looking at the tasks, the other between pushing and looking for workers.
+    fn end_worker(&self) {
+        // ORDERING: AcqRel: the last worker sees what the others have pushed.
+        if self.workers.fetch_sub(1, AcqRel) == 1 {
+            fence(SeqCst);
+            // The first look leaves a task to its thread.
+            (0..2).for_each(|_| self.offers.look(drop));
+            self.drop_tasks();
+        }
+    }
+
+    fn drop_tasks(&self) {
+        loop {
+            match self.injector.steal() {
+                Steal::Success(task) => drop(task),
+                Steal::Empty => return,
+                Steal::Retry => {}
+            }
         }
     }
 
@@ -316,6 +367,7 @@ impl Worker {
         // A starter that has heard of a failure listens no more, and lets us end.
         let _ = started.send(prepared);
         if !ready {
+            worker.shared.end_worker();
             return;
         }
         WORKER.set(&worker);
@@ -330,6 +382,7 @@ impl Worker {
             }
         }
         WORKER.set(ptr::null());
+        worker.shared.end_worker();
     }
 
     fn push(&self, task: Task) {

@@ -85,8 +85,8 @@ pub(crate) struct StackControl {
     token: Token,
     hub: Arc<Hub>,
     link: AtomicPtr<StackControl>,
-    /// Where the stack lies while it is parked. Used by the worker only.
-    place: AtomicUsize,
+    /// The stack itself while it is parked, from `Box::into_raw`. Used by the worker only.
+    stack: AtomicPtr<Stack>,
     /// Whether the stack has been parked since its loop began. Used by the worker only.
     was_parked: AtomicBool,
     /// Whose handler waits on the stack while it is parked.
@@ -280,16 +280,18 @@ pub(crate) struct Stacks {
     /// The worker's loop. Set once, before the first stack.
     driver: Cell<Option<*const dyn Drive>>,
     free: RefCell<FreeList>,
-    /// Parked stacks by their place; the gaps are listed in `gaps`.
-    parked: RefCell<Vec<Option<Box<Stack>>>>,
-    gaps: RefCell<Vec<usize>>,
+    /// How many stacks are parked. Each is held by its control meanwhile.
+    parked: Cell<usize>,
     /// Stacks made ready, the oldest first.
     ready: RefCell<VecDeque<Arc<StackControl>>>,
 }
 
 impl Stacks {
-    /// Free stacks that a worker keeps.
-    const KEPT: usize = 64;
+    /// Free stacks that a worker keeps while it is busy: mapping a stack and its first page costs
+    /// microseconds.
+    const KEPT: usize = 512;
+    /// Those of them that it keeps when it sleeps.
+    const KEPT_ASLEEP: usize = 64;
 
     pub(crate) fn new(hub: Arc<Hub>, limits: Arc<StackLimits>) -> Self {
         Self {
@@ -297,8 +299,7 @@ impl Stacks {
             limits,
             driver: Cell::new(None),
             free: RefCell::default(),
-            parked: RefCell::new(Vec::new()),
-            gaps: RefCell::new(Vec::new()),
+            parked: Cell::new(0),
             ready: RefCell::new(VecDeque::new()),
         }
     }
@@ -344,7 +345,7 @@ impl Stacks {
             token: Token::new(),
             hub: self.hub.clone(),
             link: AtomicPtr::new(ptr::null_mut()),
-            place: AtomicUsize::new(0),
+            stack: AtomicPtr::new(ptr::null_mut()),
             was_parked: AtomicBool::new(false),
             parked: Note::new(),
         });
@@ -437,20 +438,21 @@ impl Stacks {
 
     fn resume(&self, control: &StackControl) {
         // ORDERING: Relaxed: used by the worker only.
-        let place = control.place.load(Relaxed);
-        let stack = self.parked.borrow_mut()[place].take();
-        self.gaps.borrow_mut().push(place);
-        self.note_parked();
-        let stack = stack.expect("a ready stack is parked");
+        let stack = control.stack.load(Relaxed);
+        control.stack.store(ptr::null_mut(), Relaxed);
+        assert!(!stack.is_null(), "a ready stack is parked");
+        // SAFETY: from `keep_parked`, and taken out once.
+        let stack = unsafe { Box::from_raw(stack) };
+        self.count_parked(self.parked.get() - 1);
         self.switch_to(stack, Command::Resume);
     }
 
     pub(crate) fn has_parked(&self) -> bool {
-        self.parked.borrow().len() > self.gaps.borrow().len()
+        self.parked.get() > 0
     }
 
-    fn note_parked(&self) {
-        let parked = self.parked.borrow().len() - self.gaps.borrow().len();
+    fn count_parked(&self, parked: usize) {
+        self.parked.set(parked);
         // ORDERING: Relaxed: a figure for snapshots.
         self.hub.parked.store(parked, Relaxed);
     }
@@ -477,16 +479,12 @@ impl Stacks {
     }
 
     fn keep_parked(&self, stack: Box<Stack>) {
-        let mut parked = self.parked.borrow_mut();
-        let place = self.gaps.borrow_mut().pop().unwrap_or_else(|| {
-            parked.push(None);
-            parked.len() - 1
-        });
+        let stack = Box::into_raw(stack);
+        // SAFETY: it is the stack that was parked just now, and ours.
+        let control = &unsafe { &*stack }.control;
         // ORDERING: Relaxed: used by the worker only.
-        stack.control.place.store(place, Relaxed);
-        parked[place] = Some(stack);
-        drop(parked);
-        self.note_parked();
+        control.stack.store(stack, Relaxed);
+        self.count_parked(self.parked.get() + 1);
     }
 
     fn keep_free(&self, stack: Box<Stack>) {
@@ -505,8 +503,13 @@ impl Stacks {
         self.free.borrow().has_untrimmed()
     }
 
-    /// Gives back the memory that handlers have left behind on the free stacks.
+    /// Gives back what a worker that sleeps does not need: some free stacks, and the memory that
+    /// handlers have left behind on the others.
     pub(crate) fn trim(&self) {
+        while self.free.borrow().len() > Self::KEPT_ASLEEP {
+            let stack = self.free.borrow_mut().pop();
+            self.discard(*stack.expect("there are some"));
+        }
         self.free.borrow_mut().trim();
     }
 
@@ -525,9 +528,7 @@ impl Drop for Stacks {
             self.discard(*stack);
         }
         // A parked stack holds a handler in the middle; unwinding it would run user code that
-        // may swallow the unwinding. What is still parked is leaked, with its actor.
-        for stack in self.parked.take().into_iter().flatten() {
-            std::mem::forget(stack);
-        }
+        // may swallow the unwinding. What is still parked is leaked, with its actor: nobody takes
+        // it out of its control.
     }
 }
