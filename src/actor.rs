@@ -2,10 +2,12 @@
 
 mod address;
 mod ask;
+mod asked;
 mod blocking;
 mod cell;
 mod circles;
 mod context;
+mod core;
 mod envelope;
 mod frame;
 mod future;

@@ -12,8 +12,10 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::ask::{Answer, Asked, InLine, Reply, Request};
-use super::cell::{Cell, DRAIN, KILL, Refusal, STOP, Target, stage};
+use super::ask::{InLine, Reply};
+use super::asked::{Answer, Asked, Request};
+use super::cell::{Cell, Refusal, Target};
+use super::core::{DRAIN, KILL, STOP, stage};
 use super::envelope::Envelope;
 use super::recipient::{Asker, Recipient};
 use super::reply::ReplyCell;

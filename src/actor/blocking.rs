@@ -9,7 +9,7 @@ use std::ptr;
 
 use tracing::Span;
 
-use super::cell::Core;
+use super::core::Core;
 use super::wait::{FromOutside, shown_to_the_end};
 use crate::error::WaitError;
 use crate::executor::blocking::Completion;

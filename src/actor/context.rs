@@ -7,7 +7,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::blocking::run_blocking;
-use super::cell::{Cell, STOP};
+use super::cell::Cell;
+use super::core::STOP;
 use super::future::wait_for;
 use super::spawn::Spawner;
 use super::timer::{self, Timer};

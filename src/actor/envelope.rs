@@ -17,7 +17,8 @@ use std::sync::atomic::AtomicBool;
 use tracing::Span;
 
 use super::DeferredHandler;
-use super::ask::{Answer, Outcome, ReplyTo};
+use super::ask::ReplyTo;
+use super::asked::{Answer, Outcome};
 use super::context::Context;
 use super::frame::Failure;
 use super::reply::ReplyCell;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tracing::Span;
 use tracing::level_filters::LevelFilter;
 
-use super::cell::Core;
+use super::core::Core;
 use crate::error::{AskError, StopReason};
 use crate::executor::park::{context, set_context};
 use crate::executor::post::{self, Label};

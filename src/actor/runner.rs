@@ -12,8 +12,9 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use super::Actor;
-use super::cell::{Cell, DRAIN, KILL, Life, SHUTDOWN_DRAIN, SHUTDOWN_STOP, START, STOP, stage};
+use super::cell::{Cell, Life};
 use super::context::Context;
+use super::core::{Core, DRAIN, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, START, STOP, stage};
 use super::envelope::{Envelope, Ran};
 use super::frame::{Failure, Frame};
 use crate::error::StopReason;
@@ -43,18 +44,7 @@ pub(super) fn run<A: Actor>(cell: Arc<Cell<A>>, turn: &Turn<'_>) -> Option<Arc<C
     if !cell.core().mailbox.queue().claim() {
         return None;
     }
-    let mut context = Context::new(cell);
-    let frame = Frame::new(context.cell().core(), type_name::<A>);
-    let entered = frame.enter();
-    let again = Runner {
-        context: &mut context,
-        frame: &frame,
-    }
-    .turn(turn);
-    drop(entered);
-    frame.pay_wakes();
-    let cell = context.into_cell();
-    again.then_some(cell)
+    with_runner(cell, |runner| runner.turn(turn))
 }
 
 /// Runs the actor, which the caller has claimed, on a thread that waits for it, until `is_over`.
@@ -64,20 +54,28 @@ pub(super) fn run<A: Actor>(cell: Arc<Cell<A>>, turn: &Turn<'_>) -> Option<Arc<C
 /// for that moment is not kept from going on.
 pub(super) fn run_here<A: Actor>(cell: Arc<Cell<A>>, is_over: &dyn Fn() -> bool) {
     let _nested = Nested::begin();
+    if let Some(cell) = with_runner(cell, |runner| runner.turn_here(is_over)) {
+        cell.schedule();
+    }
+}
+
+/// Lays a frame on the stack for the actor's turn; returns the actor if it wants another one.
+#[inline]
+fn with_runner<A: Actor>(
+    cell: Arc<Cell<A>>,
+    turn: impl FnOnce(&mut Runner<'_, A>) -> bool,
+) -> Option<Arc<Cell<A>>> {
     let mut context = Context::new(cell);
     let frame = Frame::new(context.cell().core(), type_name::<A>);
     let entered = frame.enter();
-    let again = Runner {
+    let again = turn(&mut Runner {
         context: &mut context,
         frame: &frame,
-    }
-    .turn_here(is_over);
+    });
     drop(entered);
     frame.pay_wakes();
     let cell = context.into_cell();
-    if again {
-        cell.schedule();
-    }
+    again.then_some(cell)
 }
 
 struct Runner<'a, A: Actor> {
@@ -144,7 +142,7 @@ impl<A: Actor> Runner<'_, A> {
         }
     }
 
-    fn core(&self) -> &super::cell::Core {
+    fn core(&self) -> &Core {
         self.context.cell().core()
     }
 

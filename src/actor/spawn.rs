@@ -4,7 +4,8 @@ use std::any::type_name;
 use std::fmt;
 use std::sync::Arc;
 
-use super::cell::{Cell, Core, Life, Settings};
+use super::cell::{Cell, Life};
+use super::core::{Core, Settings};
 use super::{Actor, Addr};
 use crate::error::{SpawnError, StopReason};
 use crate::executor::Executor;

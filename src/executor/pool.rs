@@ -11,14 +11,16 @@
     reason = "reaches the worker of this thread through a thread-local"
 )]
 
-use std::cell::{Cell, RefCell};
+mod mine;
+
+use std::cell::Cell;
 use std::ptr;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 
-use super::offers::{Offer, Offers};
+use super::offers::Offers;
 use super::park::set_context;
 use super::post::{self, Label};
 use super::sleep::{Sleepers, Woken};
@@ -31,6 +33,7 @@ use crate::sync::{
     Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
     fence, relax,
 };
+pub(crate) use mine::{pass_on, take_back};
 
 /// Every how many turns a worker looks at the injector before its own queue.
 const INJECTOR_INTERVAL: u32 = 61;
@@ -140,19 +143,11 @@ impl Pool {
             self.schedule(task);
             return false;
         }
-        let mut task = Some(task);
-        let offered = MINE.try_with(|mine| {
-            let mut mine = mine.borrow_mut();
-            if !mine.as_ref().is_some_and(|mine| mine.is_of(&self.shared)) {
-                *mine = Some(Mine::new(&self.shared));
-            }
-            let mine = mine.as_ref().expect("it was made if there was none");
-            mine.fill(&mut task)
-        });
-        if let Some(task) = task {
+        let (offered, left) = mine::fill(&self.shared, task);
+        if let Some(task) = left {
             self.shared.inject(task);
         }
-        if offered == Ok(true) {
+        if offered {
             if self.shared.offers.watch.note()
                 && let Some(sleeper) = self.shared.sleepers.take_for_outside()
             {
@@ -188,92 +183,6 @@ impl Pool {
             asleep: hub.bell.is_asleep(),
         };
         self.shared.hubs.iter().enumerate().map(snapshot).collect()
-    }
-}
-
-/// The offer of this thread to one pool.
-struct Mine {
-    shared: Weak<Shared>,
-    offer: Arc<Offer>,
-    /// The task that was put into it last.
-    last: Cell<*const ()>,
-}
-
-thread_local! {
-    static MINE: RefCell<Option<Mine>> = const { RefCell::new(None) };
-}
-
-/// Takes the task of this [`Runnable`](super::Runnable) back, if this thread has offered it and no
-/// worker has taken it.
-pub(crate) fn take_back(runnable: *const ()) -> Option<Task> {
-    MINE.try_with(|mine| {
-        let mine = mine.borrow();
-        let mine = mine.as_ref().filter(|mine| mine.last.get() == runnable)?;
-        mine.take_back()
-    })
-    .ok()
-    .flatten()
-}
-
-/// Leaves the task that this thread has offered to the pool, since the thread goes to sleep.
-pub(crate) fn pass_on() {
-    let task = MINE.try_with(|mine| {
-        let mine = mine.borrow();
-        let mine = mine.as_ref()?;
-        Some((mine.take_back()?, mine.shared.upgrade()?))
-    });
-    if let Ok(Some((task, shared))) = task {
-        shared.inject(task);
-    }
-}
-
-impl Mine {
-    fn new(shared: &Arc<Shared>) -> Self {
-        Self {
-            shared: Arc::downgrade(shared),
-            offer: shared.offers.join(),
-            last: Cell::new(ptr::null()),
-        }
-    }
-
-    fn is_of(&self, shared: &Arc<Shared>) -> bool {
-        ptr::eq(self.shared.as_ptr(), &**shared)
-    }
-
-    /// Puts the task in; leaves one that has to be queued instead: an older one, or this.
-    fn fill(&self, task: &mut Option<Task>) -> bool {
-        let Some(new) = task.take() else {
-            return false;
-        };
-        *task = self.take_back();
-        let runnable = Arc::as_ptr(&new).cast();
-        // SAFETY: the offer is this thread's.
-        match unsafe { self.offer.fill(new) } {
-            Ok(()) => {
-                self.last.set(runnable);
-                true
-            }
-            Err(new) => {
-                // A worker is taking the older one, so there is no other to be queued.
-                *task = Some(new);
-                false
-            }
-        }
-    }
-
-    fn take_back(&self) -> Option<Task> {
-        // SAFETY: the offer is this thread's.
-        unsafe { self.offer.take_back() }
-    }
-}
-
-impl Drop for Mine {
-    fn drop(&mut self) {
-        if let Some(task) = self.take_back()
-            && let Some(shared) = self.shared.upgrade()
-        {
-            shared.inject(task);
-        }
     }
 }
 

@@ -1,0 +1,311 @@
+//! The part of an actor's cell that does not depend on the actor's type.
+//!
+//! # Who may touch what
+//!
+//! | field | written by |
+//! |---|---|
+//! | `mailbox` | senders and the runner, by its protocol |
+//! | `orders` | anybody sets bits, the runner clears what it has obeyed; `KILL` stays |
+//! | `stage`, counts, `in_hand` | the runner: whoever holds the mailbox's claim |
+//! | `wait_slot` | the handler that waits |
+//! | `addresses` | holders of addresses |
+//! | `rare` | anybody, under its lock |
+#![expect(
+    unsafe_code,
+    reason = "reads the table of the message in hand, a constant"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ptr;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use tracing::Span;
+
+use super::envelope::{Envelope, Vtable};
+use super::frame::Failure;
+use super::slot::WaitSlot;
+use super::wait::Record;
+use crate::error::StopReason;
+use crate::executor::thread::OwnThread;
+use crate::id::ActorId;
+use crate::mailbox::{Mailbox, Overflow, Wakes};
+use crate::observe::{Counts, DeadLetter, LossReason, OwnCount, SharedCount};
+use crate::runtime::{Residence, Runtime};
+use crate::sync::{
+    AtomicPtr, AtomicU8, AtomicUsize, Mutex,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use crate::time::TimerKey;
+use crate::waits::Identity;
+
+/// Orders to an actor; several may stand.
+pub(super) const START: u8 = 1;
+pub(super) const STOP: u8 = 1 << 1;
+pub(super) const DRAIN: u8 = 1 << 2;
+/// Stays set, so that every later wait of the handler ends at once.
+pub(super) const KILL: u8 = 1 << 3;
+pub(super) const SHUTDOWN_DRAIN: u8 = 1 << 4;
+pub(super) const SHUTDOWN_STOP: u8 = 1 << 5;
+
+/// How far an actor's life has come. Written by its runner.
+pub(super) mod stage {
+    /// It handles messages.
+    pub(in crate::actor) const LIVE: u8 = 0;
+    /// Its mailbox is closed; it handles what is queued, then ends.
+    pub(in crate::actor) const DRAINING: u8 = 1;
+    /// It ends; what is queued becomes dead letters.
+    pub(in crate::actor) const ENDING: u8 = 2;
+    /// It has ended.
+    pub(in crate::actor) const ENDED: u8 = 3;
+}
+
+/// What is set at the spawn and differs from the default.
+#[derive(Default)]
+pub(super) struct Settings {
+    pub(super) name: Option<Arc<str>>,
+    pub(super) overflow: Overflow,
+    pub(super) thread: Option<Arc<OwnThread>>,
+    /// Whether threads that wait with a limit, and tasks that await, may run it too.
+    pub(super) runs_on_callers: bool,
+}
+
+/// What few actors need, or only at their end.
+#[derive(Default)]
+pub(super) struct Rare {
+    /// Why it ends, as far as is known; set before the mailbox is closed.
+    pub(super) reason: Option<StopReason>,
+    /// Messages that were taken and became dead letters.
+    pub(super) dead_lettered: u64,
+    /// Who waits for its end, by a number.
+    pub(super) joiners: BTreeMap<u64, Waker>,
+    next_joiner: u64,
+    /// Its timers, which end with it.
+    pub(super) timers: BTreeSet<TimerKey>,
+    /// The span of its life, if somebody listens.
+    pub(super) span: Option<Span>,
+}
+
+/// The part of a cell that does not depend on the actor's type.
+pub(crate) struct Core {
+    pub(super) mailbox: Mailbox<Envelope>,
+    /// Strong addresses. They hold one count of the cell together.
+    pub(super) addresses: AtomicUsize,
+    pub(super) orders: AtomicU8,
+    pub(super) stage: AtomicU8,
+    /// The table of the message in hand, or null.
+    pub(super) in_hand: AtomicPtr<Vtable>,
+    pub(super) wait_slot: WaitSlot<Record<'static>>,
+    pub(super) taken: OwnCount,
+    pub(super) handled: OwnCount,
+    pub(super) cancelled: OwnCount,
+    /// Ticks of the clock's stamps that its handlers have waited.
+    pub(super) waited: OwnCount,
+    pub(super) dropped: SharedCount,
+    pub(super) rejected: SharedCount,
+    pub(super) settings: Option<Box<Settings>>,
+    pub(super) rare: Mutex<Option<Box<Rare>>>,
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) id: ActorId,
+    /// Where it is in the register.
+    pub(super) residence: Residence,
+}
+
+impl Core {
+    pub(super) fn new(
+        runtime: Arc<Runtime>,
+        id: ActorId,
+        residence: Residence,
+        capacity: usize,
+        settings: Option<Box<Settings>>,
+    ) -> Self {
+        Self {
+            mailbox: Mailbox::new(capacity),
+            addresses: AtomicUsize::new(1),
+            orders: AtomicU8::new(START),
+            stage: AtomicU8::new(stage::LIVE),
+            in_hand: AtomicPtr::new(ptr::null_mut()),
+            wait_slot: WaitSlot::new(),
+            taken: OwnCount::new(),
+            handled: OwnCount::new(),
+            cancelled: OwnCount::new(),
+            waited: OwnCount::new(),
+            dropped: SharedCount::new(),
+            rejected: SharedCount::new(),
+            settings,
+            rare: Mutex::new(None),
+            runtime,
+            id,
+            residence,
+        }
+    }
+
+    pub(super) fn name(&self) -> Option<&Arc<str>> {
+        self.settings.as_ref()?.name.as_ref()
+    }
+
+    pub(super) fn identity(&self, actor_type: &'static str) -> Identity {
+        Identity {
+            id: self.id,
+            name: self.name().cloned(),
+            actor_type,
+        }
+    }
+
+    pub(super) fn overflow(&self) -> Overflow {
+        self.settings
+            .as_ref()
+            .map_or_else(Overflow::default, |settings| settings.overflow)
+    }
+
+    pub(super) fn runs_on_callers(&self) -> bool {
+        let settings = self.settings.as_ref();
+        settings.is_some_and(|settings| settings.runs_on_callers)
+    }
+
+    pub(super) fn with_rare<R>(&self, f: impl FnOnce(&mut Rare) -> R) -> R {
+        f(self.rare.lock().get_or_insert_default())
+    }
+
+    /// Why it ends or has ended.
+    pub(super) fn reason(&self) -> Option<StopReason> {
+        self.rare.lock().as_ref()?.reason.clone()
+    }
+
+    pub(super) fn is_killed(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `give`; see `WaitSlot`.
+        self.orders.load(Acquire) & KILL != 0
+    }
+
+    pub(super) fn stage(&self) -> u8 {
+        // ORDERING: Acquire pairs with the Release in `set_stage`.
+        self.stage.load(Acquire)
+    }
+
+    pub(super) fn set_stage(&self, stage: u8) {
+        // ORDERING: Release: who sees the end sees what the actor did.
+        self.stage.store(stage, Release);
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let dead_lettered = self
+            .rare
+            .lock()
+            .as_ref()
+            .map_or(0, |rare| rare.dead_lettered);
+        self.counts_of(dead_lettered, self.dropped.get(), self.rejected.get())
+    }
+
+    /// The last counts, for the runner at the end. Senders that are refused later are counted
+    /// by the register.
+    pub(super) fn close_books(&self, dead_lettered: u64) -> Counts {
+        self.counts_of(dead_lettered, self.dropped.close(), self.rejected.close())
+    }
+
+    /// Counts a message that was refused and goes back to its sender.
+    pub(super) fn count_rejected(&self) {
+        if !self.rejected.increment() {
+            let late = Counts {
+                rejected: 1,
+                ..Counts::default()
+            };
+            self.runtime.add_departed(self.id, late);
+        }
+    }
+
+    /// Counts a message that was taken and dropped by the policy.
+    pub(super) fn count_dropped(&self) {
+        if !self.dropped.increment() {
+            let late = Counts {
+                accepted: 1,
+                dropped: 1,
+                ..Counts::default()
+            };
+            self.runtime.add_departed(self.id, late);
+        }
+    }
+
+    fn counts_of(&self, dead_lettered: u64, dropped: u64, rejected: u64) -> Counts {
+        let queued = self.mailbox.queue().len() as u64;
+        Counts {
+            accepted: self.taken.get() + dropped + queued,
+            handled: self.handled.get(),
+            dropped,
+            dead_lettered,
+            cancelled: self.cancelled.get(),
+            queued,
+            rejected,
+        }
+    }
+
+    pub(super) fn message_in_hand(&self) -> Option<&'static str> {
+        // ORDERING: Acquire is not needed: tables are constants.
+        let vtable = self.in_hand.load(Relaxed);
+        // SAFETY: null, or a constant.
+        unsafe { vtable.as_ref() }.map(|vtable| (vtable.message_type)())
+    }
+
+    pub(super) fn post_dead_letter(
+        &self,
+        actor_type: &'static str,
+        message_type: &'static str,
+        reason: LossReason,
+    ) {
+        self.runtime.letters.post(|| DeadLetter {
+            actor: self.id,
+            name: self.name().cloned(),
+            actor_type,
+            message_type,
+            reason: reason.clone(),
+        });
+        tracing::debug!(
+            target: "greenroom",
+            actor = %self.id,
+            actor_type,
+            message_type,
+            %reason,
+            "dead letter"
+        );
+    }
+
+    /// Closes the mailbox, unless it is closed already; who stands in line learns the reason.
+    pub(super) fn close(&self, reason: StopReason, wakes: &mut Wakes) {
+        let mut orphans = Vec::new();
+        self.mailbox.close(wakes, &mut orphans);
+        let failure = Failure::Ended(reason);
+        for orphan in orphans {
+            self.count_rejected();
+            orphan.discard(&failure);
+        }
+    }
+
+    /// Why a request to this closed mailbox fails.
+    pub(super) fn failure(&self) -> Failure {
+        Failure::Ended(self.reason().unwrap_or(StopReason::Stopped))
+    }
+
+    /// Ready with the reason once the actor has ended. Who waits is known by `joiner`, and
+    /// [forgotten](Self::forget_joiner) if he gives up.
+    pub(super) fn poll_ended(&self, joiner: &mut Option<u64>, waker: &Waker) -> Poll<StopReason> {
+        let mut guard = self.rare.lock();
+        let rare = guard.get_or_insert_default();
+        // Checked under the lock, under which the joiners are taken at the end.
+        if self.stage() == stage::ENDED {
+            let reason = rare.reason.clone();
+            return Poll::Ready(reason.expect("an actor ends for a reason"));
+        }
+        let number = *joiner.get_or_insert_with(|| {
+            rare.next_joiner += 1;
+            rare.next_joiner
+        });
+        rare.joiners.insert(number, waker.clone());
+        Poll::Pending
+    }
+
+    /// Nobody waits for the end by this number any more.
+    pub(super) fn forget_joiner(&self, joiner: Option<u64>) {
+        if let Some(number) = joiner {
+            self.with_rare(|rare| rare.joiners.remove(&number));
+        }
+    }
+}
