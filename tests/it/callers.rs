@@ -2,6 +2,7 @@
 //! can tell the difference, except by the thread.
 
 mod books;
+mod circles;
 mod endings;
 mod nested;
 mod offers;
@@ -12,7 +13,7 @@ use std::thread::{self, ThreadId};
 
 use greenroom::{Actor, ActorSnapshot, Addr, System};
 
-use crate::support::{Act, Gate, Log, act, eventually, gate};
+use crate::support::{Act, Gate, Log, Player, act, eventually, gate};
 
 /// A message whose answer is the thread on which it is handled.
 fn place() -> Act<ThreadId> {
@@ -37,6 +38,10 @@ fn occupy(system: &System) -> Vec<Gate> {
         .collect();
     gates.iter().for_each(Gate::wait_until_held);
     gates
+}
+
+fn players<const N: usize>(system: &System) -> [Addr<Player>; N] {
+    std::array::from_fn(|_| system.spawn(Player::default()))
 }
 
 fn snapshot_of<A: Actor>(system: &System, addr: &Addr<A>) -> ActorSnapshot {
