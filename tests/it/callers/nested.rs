@@ -6,7 +6,7 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use greenroom::testkit::ManualClock;
-use greenroom::{Addr, AskError, DeferredHandler, ReplyTo, System, WaitError};
+use greenroom::{Addr, AskError, Awaited, DeferredHandler, ReplyTo, System, WaitError};
 
 use super::{handled, here, occupy, place, players, snapshot_of};
 use crate::support::{
@@ -213,6 +213,30 @@ fn an_actor_on_its_own_thread_runs_the_actor_of_the_pool_for_which_it_waits() {
         let (own, asked) = places.wait().unwrap();
         assert_eq!(own, asked);
         assert_ne!(own, here());
+    });
+}
+
+#[test]
+fn an_actor_below_is_seen_to_wait_for_the_one_that_runs_on_top_of_it() {
+    in_pools(|system| {
+        let _gates = occupy(system);
+        let [below, above] = players(system);
+        let looker = system.clone();
+        let asked = above.clone();
+        let waits = below.ask(act(move |_, _| {
+            let waits = asked.ask(act(move |_, _| looker.waits()));
+            waits.wait().expect("it answers")
+        }));
+        let waits = waits.wait().unwrap();
+        let [wait] = &waits[..] else {
+            panic!("{waits:?}");
+        };
+        assert_eq!(wait.actor.id, below.id());
+        let Awaited::Reply { from, .. } = &wait.awaited else {
+            panic!("{waits:?}");
+        };
+        assert_eq!(from.id, above.id());
+        assert_eq!(system.waits(), []);
     });
 }
 

@@ -214,6 +214,21 @@ fn another_thread_that_waits_for_the_reply_runs_the_actor() {
 }
 
 #[test]
+fn a_reply_that_a_handler_in_the_pool_waits_for_is_a_request_like_any_other() {
+    in_pools(|system| {
+        let [waiter, asked] = [0; 2].map(|_| system.spawn(Player::default()));
+        for _ in 0..50 {
+            let reply = asked.ask(place());
+            let (tell, told) = mpsc::channel();
+            let pass_on = act(move |_, _| tell.send(reply.wait()).expect("the test listens"));
+            waiter.send(pass_on).unwrap();
+            let place = told.recv_timeout(PATIENCE).expect("the waiter is answered");
+            assert_ne!(place.unwrap(), here());
+        }
+    });
+}
+
+#[test]
 fn what_another_thread_sends_to_an_actor_that_was_asked_by_one_who_does_not_wait_is_handled() {
     in_pools(|system| {
         let player = system.spawn(Player::default());
