@@ -62,10 +62,10 @@ fn chain(system: &System, length: usize) -> Vec<ThreadId> {
 }
 
 #[test]
-fn a_chain_of_a_hundred_actors_that_wait_for_the_next_one_runs_on_the_thread_that_asked() {
+fn a_chain_of_eight_actors_that_wait_for_the_next_one_runs_on_the_thread_that_asked() {
     in_pools(|system| {
         let _gates = occupy(system);
-        assert_eq!(chain(system, 100), [here(); 100]);
+        assert_eq!(chain(system, 8), [here(); 8]);
     });
 }
 
