@@ -8,7 +8,7 @@ use std::time::Duration;
 use greenroom::testkit::ManualClock;
 use greenroom::{Addr, AskError, Awaited, DeferredHandler, ReplyTo, System, WaitError};
 
-use super::{handled, here, occupy, place, players, snapshot_of};
+use super::{begun, handled, here, occupy, place, players, snapshot_of};
 use crate::support::{
     Borrow, Debtor, Entry, Log, Note, Pay, Player, Seen, act, alone, close_the_books, end_of,
     eventually, gate, in_pools, in_time, pool,
@@ -383,15 +383,12 @@ fn a_kill_of_an_actor_below_ends_its_wait_after_the_message_that_runs_on_top() {
 fn an_actor_that_was_asked_by_a_killed_one_goes_on_with_what_it_is_sent() {
     in_pools(|system| {
         for on_a_thread in [false, true] {
+            let asked = begun(system);
             let gates = occupy(system);
-            let [asked] = players(system);
             let asker = match on_a_thread {
                 false => system.spawn(Player::default()),
                 true => system.actor().spawn_thread(Player::default).unwrap(),
             };
-            // The actor has had its first turn.
-            asked.ask(Note(0)).wait().unwrap();
-            drop(gates);
             let to = asked.clone();
             let refused = asker.ask(act(move |_, ctx| {
                 ctx.addr().kill();
@@ -401,6 +398,7 @@ fn an_actor_that_was_asked_by_a_killed_one_goes_on_with_what_it_is_sent() {
                 refused.wait().unwrap(),
                 Err(AskError::Wait(WaitError::Interrupted))
             ));
+            drop(gates);
             asked.send(Note(2)).unwrap();
             handled(system, &asked, 2);
         }

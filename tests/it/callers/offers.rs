@@ -11,18 +11,11 @@ use greenroom::{
     Actor, Addr, AskError, Context, Handler, Reply, StopReason, System, wait_all, wait_any,
 };
 
-use super::{handled, here, occupy, place, snapshot_of};
+use super::{begun, handled, here, occupy, place, snapshot_of};
 use crate::support::{
     Note, PATIENCE, Player, act, alone, close_the_books, end_of, eventually, in_a_pool, in_pools,
     pool,
 };
-
-/// A player who has had his first turn, so that the next one is for the request that comes.
-fn begun(system: &System) -> Addr<Player> {
-    let player = system.spawn(Player::default());
-    player.ask(Note(0)).wait_for(PATIENCE).unwrap();
-    player
-}
 
 // Replies that nobody waits for.
 
