@@ -257,6 +257,28 @@ impl Offers {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::Watch;
+
+    #[test]
+    fn the_watch_ends_with_the_second_look_that_finds_nothing() {
+        let watch = Watch::new();
+        assert!(watch.note(), "the first offer wakes a worker");
+        assert!(!watch.note(), "the others do not");
+        watch.begin_look();
+        assert!(watch.is_on(), "more may come soon");
+        watch.begin_look();
+        assert!(!watch.is_on(), "workers sleep without limit again");
+        assert!(watch.note());
+        watch.begin_look();
+        watch.keep();
+        watch.begin_look();
+        watch.keep();
+        assert!(watch.is_on(), "an offer is left");
+    }
+}
+
 #[cfg(all(test, loom))]
 #[path = "offers_models.rs"]
 mod loom_models;

@@ -2,6 +2,7 @@
 //! can tell the difference, except by the thread.
 
 mod books;
+mod circles;
 mod endings;
 mod nested;
 mod offers;
@@ -12,7 +13,7 @@ use std::thread::{self, ThreadId};
 
 use greenroom::{Actor, ActorSnapshot, Addr, System};
 
-use crate::support::{Act, Gate, Log, act, eventually, gate};
+use crate::support::{Act, Gate, Log, Note, PATIENCE, Player, act, eventually, gate};
 
 /// A message whose answer is the thread on which it is handled.
 fn place() -> Act<ThreadId> {
@@ -37,6 +38,17 @@ fn occupy(system: &System) -> Vec<Gate> {
         .collect();
     gates.iter().for_each(Gate::wait_until_held);
     gates
+}
+
+fn players<const N: usize>(system: &System) -> [Addr<Player>; N] {
+    std::array::from_fn(|_| system.spawn(Player::default()))
+}
+
+/// A player who has had his first turn, so that the next one is for the request that comes.
+fn begun(system: &System) -> Addr<Player> {
+    let player = system.spawn(Player::default());
+    player.ask(Note(0)).wait_for(PATIENCE).unwrap();
+    player
 }
 
 fn snapshot_of<A: Actor>(system: &System, addr: &Addr<A>) -> ActorSnapshot {

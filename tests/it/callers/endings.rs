@@ -3,9 +3,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread::ThreadId;
+use std::thread::{self, ThreadId};
 
-use greenroom::{Actor, Addr, AskError, Context, Handler, StopReason, System, WaitError};
+use greenroom::{
+    Actor, Addr, AskError, Context, Handler, SendError, StopReason, System, WaitError,
+};
 
 use super::{here, occupy, place, snapshot_of};
 use crate::support::{Gate, Player, act, end_of, eventually, in_pools};
@@ -238,7 +240,7 @@ fn an_end_that_is_ordered_from_outside_meets_the_run_of_who_waits_in_one_way_or_
             for _ in 0..100 {
                 let (mortal, told) = mortal(system);
                 let other = mortal.clone();
-                let ender = std::thread::spawn(move || end(&other));
+                let ender = thread::spawn(move || end(&other));
                 match mortal.ask(meet(|_| ())).wait() {
                     Ok(answer) => assert_eq!(answer, 7),
                     outcome => assert_eq!(reason_of(outcome), reason),
@@ -250,6 +252,41 @@ fn an_end_that_is_ordered_from_outside_meets_the_run_of_who_waits_in_one_way_or_
                 assert!(!ended.contains(&Trace::Stopped(here())), "{traces:?}");
                 assert!(!ended.contains(&Trace::Dropped(here())), "{traces:?}");
             }
+        }
+    });
+}
+
+#[test]
+fn who_stands_in_line_hears_of_an_end_that_began_on_the_thread_of_a_caller() {
+    type Fate = fn(&mut Context<Mortal>);
+    let fates: [(Fate, StopReason); 3] = [
+        (|_| fall(), panicked()),
+        (|ctx| ctx.stop(), StopReason::Stopped),
+        (|ctx| ctx.addr().kill(), StopReason::Killed),
+    ];
+    in_pools(|system| {
+        for (fate, reason) in fates.clone() {
+            let gates = occupy(system);
+            let (traces, told) = mpsc::channel();
+            let options = system.actor().capacity(1);
+            let mortal = options.spawn(Mortal { traces }).unwrap();
+            let first = mortal.ask(meet(fate));
+            // The first of these gets the room that the fate leaves.
+            let asked = [1, 2].map(|_| mortal.ask(meet(|_| ())));
+            let to = mortal.clone();
+            let sender = thread::spawn(move || to.send(meet(|_| ())));
+            eventually("all stand in line", || {
+                snapshot_of(system, &mortal).waiting_senders == 3
+            });
+            drop(first.wait());
+            drop(gates);
+            for reply in asked {
+                assert_eq!(reason_of(reply.wait()), reason);
+            }
+            let refused = sender.join().unwrap();
+            assert!(matches!(refused, Err(SendError::Stopped(_))), "{refused:?}");
+            assert_eq!(end_of(&mortal), reason);
+            check_traces(&told, 1);
         }
     });
 }

@@ -47,7 +47,8 @@ fn alone_as(
     };
     let mut command = Command::new(program);
     command
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
+        .args([name, "--exact", "--include-ignored"])
+        .args(["--nocapture", "--test-threads=1"])
         .env(ALONE, words);
     let output = prepare(&mut command).output().expect("a process starts");
     let text = [output.stdout, output.stderr].concat();
