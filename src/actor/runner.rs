@@ -281,7 +281,9 @@ impl<A: Actor> Runner<'_, A> {
         let orders = orders | self.core().orders.load(Acquire);
         if orders & KILL != 0 {
             let shutdown = orders & (SHUTDOWN_STOP | SHUTDOWN_DRAIN) != 0;
-            return Some(if shutdown {
+            // Who was refused meanwhile has been told the first reason.
+            let killed_before = self.core().reason() == Some(StopReason::Killed);
+            return Some(if shutdown && !killed_before {
                 StopReason::Shutdown
             } else {
                 StopReason::Killed

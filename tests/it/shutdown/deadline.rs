@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use greenroom::testkit::{ManualClock, Stepper};
-use greenroom::{ActorState, Addr, StopReason, System, WaitError};
+use greenroom::{ActorState, Addr, AskError, StopReason, System, WaitError};
 
 use super::SECOND;
 use crate::support::{
@@ -212,4 +213,25 @@ fn a_clean_report_says_how_many_have_ended() {
     let _kept = [0, 1, 2].map(|_| stepper.system().spawn(Player::default()));
     let report = stepper.system().shutdown(SECOND);
     assert_eq!(report.to_string(), "3 ended");
+}
+
+#[test]
+fn an_actor_that_was_killed_before_the_shutdown_has_ended_for_that_reason() {
+    let system = System::builder().workers(2).build().unwrap();
+    let stuck = system.spawn(Log::default());
+    let (hold, gate) = gate();
+    stuck.send(hold).unwrap();
+    gate.wait_until_held();
+    stuck.kill();
+    let refused = stuck.ask(Entry(1)).wait();
+    let Err(AskError::Stopped { reason }) = refused else {
+        panic!("{refused:?}");
+    };
+    let report = system.shutdown(Duration::ZERO);
+    assert_eq!(report.unfinished.len(), 1);
+    drop(gate);
+    assert_eq!(
+        (reason, end_of(&stuck)),
+        (StopReason::Killed, StopReason::Killed)
+    );
 }
