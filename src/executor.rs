@@ -158,7 +158,7 @@ impl Executor {
     }
 
     /// Whose handlers wait on parked stacks of workers.
-    pub(crate) fn waiters(&self) -> Vec<post::Label> {
+    pub(crate) fn waiters(&self) -> Vec<stacks::Waiter> {
         match self {
             Self::Pool(pool) => pool.waiters(),
             Self::Stepped(_) => Vec::new(),

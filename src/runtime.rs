@@ -30,6 +30,8 @@ pub(crate) trait Resident: Send + Sync {
     /// Its wait, and the number that tells it apart from the others.
     fn wait(&self) -> Option<(u64, Wait)>;
     fn in_hand(&self) -> InHand;
+    /// Where it is, as the posts of threads name it.
+    fn address(&self) -> usize;
     fn order(self: Arc<Self>, order: Order);
 }
 
@@ -179,6 +181,17 @@ impl Runtime {
         }
         let resident = shard.place(residence).as_ref()?;
         (resident.id() == id).then(|| resident.clone())
+    }
+
+    /// The resident at this address. Looks at all of them.
+    fn resident_at(&self, address: usize) -> Option<Arc<dyn Resident>> {
+        self.shards.iter().find_map(|shard| {
+            let shard = shard.lock();
+            let mut residents = shard.residents();
+            residents
+                .find(|resident| resident.address() == address)
+                .cloned()
+        })
     }
 
     /// An id for somebody who is not admitted, and a place that nobody has.

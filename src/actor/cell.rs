@@ -368,6 +368,10 @@ impl<A: Actor> Resident for Cell<A> {
         })
     }
 
+    fn address(&self) -> usize {
+        std::ptr::from_ref(&self.core).addr()
+    }
+
     fn in_hand(&self) -> InHand {
         InHand {
             actor: self.identity(),

@@ -18,7 +18,7 @@ use tracing::level_filters::LevelFilter;
 use super::core::Core;
 use crate::error::{AskError, StopReason};
 use crate::executor::park::{context, set_context};
-use crate::executor::post::{self, Label};
+use crate::executor::post;
 use crate::mailbox::Wakes;
 use crate::unwind::wake_quietly;
 use crate::waits::Identity;
@@ -112,13 +112,8 @@ impl Frame {
     /// meanwhile, which its borrow sees to.
     pub(super) fn enter(&self) -> Entered<'_> {
         self.before.set(set_context(ptr::from_ref(self).cast()));
-        let core = self.core();
-        let label = post::begin(
-            &core.runtime.watch,
-            core.id.as_u64(),
-            core.residence.number(),
-        );
-        Entered { frame: self, label }
+        post::begin(self.core.addr(), &self.core().runtime.watch);
+        Entered(self)
     }
 
     /// The frame of the actor that runs on this stack.
@@ -304,15 +299,11 @@ pub(super) enum DroppedHere {
 }
 
 /// While this lives, the frame is the current one.
-pub(super) struct Entered<'a> {
-    frame: &'a Frame,
-    /// What the thread's note said before.
-    label: Label,
-}
+pub(super) struct Entered<'a>(&'a Frame);
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        set_context(self.frame.before.get());
-        post::set(self.label);
+        set_context(self.0.before.get());
+        post::end();
     }
 }

@@ -18,7 +18,7 @@ use super::core::{Core, DRAIN, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, START, STOP,
 use super::envelope::{Envelope, Ran};
 use super::frame::{Failure, Frame};
 use crate::error::StopReason;
-use crate::executor::{Nested, Turn};
+use crate::executor::{Nested, Turn, post};
 use crate::mailbox::{Released, Wakes};
 use crate::observe::LossReason;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
@@ -54,8 +54,13 @@ pub(super) fn run<A: Actor>(cell: Arc<Cell<A>>, turn: &Turn<'_>) -> Option<Arc<C
 /// for that moment is not kept from going on.
 pub(super) fn run_here<A: Actor>(cell: Arc<Cell<A>>, is_over: &dyn Fn() -> bool) {
     let _nested = Nested::begin();
+    let below = post::at();
+    post::rested();
     if let Some(cell) = with_runner(cell, |runner| runner.turn_here(is_over)) {
         cell.schedule();
+    }
+    if below != 0 {
+        post::resume(below);
     }
 }
 
@@ -320,6 +325,7 @@ impl<A: Actor> Runner<'_, A> {
     }
 
     /// Nothing can be taken: lets go, or finds out what to do instead. `None`: look again.
+    #[inline(always)]
     fn let_go(&mut self) -> Option<Batch> {
         let core = self.core();
         let queue = core.mailbox.queue();

@@ -13,6 +13,7 @@ use super::circles;
 use super::frame::Frame;
 use crate::error::WaitError;
 use crate::executor::block;
+use crate::executor::stacks::{self, Waiter};
 use crate::runtime::Runtime;
 use crate::time::{Action, Stamp, TimerKey};
 use crate::waits::Awaited;
@@ -282,6 +283,13 @@ impl<'a> Waiting<'a> {
         // SAFETY: the waiter is the handler that runs, and that is us. The record is not touched
         // until it is hidden, which this value's `Drop` does at the latest.
         self.before = Some(unsafe { frame.core().wait_slot.show(record) });
+        if let Some(stack) = stacks::current() {
+            let core = frame.core();
+            stack.note_waiter(Some(Waiter {
+                id: core.id.as_u64(),
+                residence: core.residence.number(),
+            }));
+        }
     }
 
     fn hide(&mut self, frame: &Frame) {
@@ -294,6 +302,9 @@ impl<'a> Waiting<'a> {
         if let Some(record) = self.record.get().filter(|_| before.is_null()) {
             let ticks = core.runtime.clock.stamp().ticks_since(record.begun);
             core.waited.add(ticks);
+            if let Some(stack) = stacks::current() {
+                stack.note_waiter(None);
+            }
         }
         frame.after_wait();
     }

@@ -22,9 +22,11 @@ use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 
 use super::offers::Offers;
 use super::park::set_context;
-use super::post::{self, Label};
+use super::post;
 use super::sleep::{Sleepers, Woken};
-use super::stacks::{Drive, Hub, LoopEnd, RunningStack, StackLimits, Stacks, Switch, current};
+use super::stacks::{
+    Drive, Hub, LoopEnd, RunningStack, StackLimits, Stacks, Switch, Waiter, current,
+};
 use super::{Task, Turn, thread_name};
 use crate::error::BuildError;
 use crate::observe::WorkerSnapshot;
@@ -171,7 +173,7 @@ impl Pool {
     }
 
     /// Whose handlers wait on parked stacks.
-    pub(crate) fn waiters(&self) -> Vec<Label> {
+    pub(crate) fn waiters(&self) -> Vec<Waiter> {
         let hubs = self.shared.hubs.iter();
         hubs.flat_map(|hub| hub.waiters()).collect()
     }

@@ -1,8 +1,9 @@
 //! What each thread is at, as a sampler reads it; and the word that keeps the sampler awake.
 //!
-//! A thread that runs actors has a post, where it notes whose turn or resumed handler it runs.
-//! That costs a few plain stores per turn, and nothing per message: a sampler that finds the same
-//! turn twice asks that actor how many messages it has taken.
+//! A thread that runs actors has a post, where it notes whom it runs: an address, which says
+//! nothing to this module. That costs two plain stores at the beginning of a turn and one at its
+//! end, and nothing per message: a sampler that finds the same turn twice looks for the actor, and
+//! asks it how many messages it has taken.
 //!
 //! # The sampler sleeps when all do
 //!
@@ -22,79 +23,21 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use super::stacks::Hub;
 use crate::sync::{
-    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Fault, Mutex,
+    AtomicBool, AtomicU64, AtomicUsize, Fault, Mutex,
     Ordering::{Relaxed, SeqCst},
     between_sequential, planted,
 };
 
-/// Whose turn a thread runs. The numbers mean something to whoever reads them only.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Label {
-    /// The system, by the address of its [`Watch`]; 0 if nothing is run.
-    system: usize,
-    pub(crate) id: u64,
-    pub(crate) residence: u32,
-}
-
-impl Label {
-    /// Whether it is of this system.
-    pub(crate) fn is_of(self, watch: &Arc<Watch>) -> bool {
-        self.system == Arc::as_ptr(watch).addr()
-    }
-
-    fn is_blank(self) -> bool {
-        self.system == 0
-    }
-}
-
-/// A label that one thread writes and others read.
-pub(crate) struct Note {
-    system: AtomicUsize,
-    id: AtomicU64,
-    residence: AtomicU32,
-}
-
-impl Note {
-    pub(crate) fn new() -> Self {
-        Self {
-            system: AtomicUsize::new(0),
-            id: AtomicU64::new(0),
-            residence: AtomicU32::new(0),
-        }
-    }
-
-    // ORDERING: Relaxed throughout. The sampler may read a mixture of two labels; what it makes of
-    // it is checked against the actor. Where a note must not be missed, `begin_work` orders it.
-
-    #[inline]
-    pub(crate) fn label(&self) -> Label {
-        Label {
-            system: self.system.load(Relaxed),
-            id: self.id.load(Relaxed),
-            residence: self.residence.load(Relaxed),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn write(&self, label: Label) {
-        self.system.store(label.system, Relaxed);
-        self.id.store(label.id, Relaxed);
-        self.residence.store(label.residence, Relaxed);
-    }
-}
-
 /// The note of a thread; see the [module](self). Written by its thread only.
 pub(crate) struct Post {
-    note: Note,
-    /// How often the note has changed.
-    changes: AtomicU64,
+    /// The address of whom the thread runs, or 0.
+    at: AtomicUsize,
+    /// How many turns the thread has begun.
+    turns: AtomicU64,
     /// The system to whose watch the post was shown last.
     shown_to: AtomicUsize,
     /// Whether the thread had nothing to do before.
     rested: AtomicBool,
-    /// Whether the thread says itself when it had nothing to do, as workers do, who run one turn
-    /// after another. For others every turn is the first.
-    is_worker: AtomicBool,
     thread: String,
     /// Where the parked stacks of the thread are made ready, if it is a worker.
     hub: OnceLock<Arc<Hub>>,
@@ -134,56 +77,50 @@ fn make_here() -> Option<&'static Post> {
     made.ok().and_then(|()| here())
 }
 
-/// Notes whom this thread runs from now on; returns what the note said before, which is to be
-/// [put back](set) in the end.
+/// Notes whom this thread runs from now on, for the watch of his system.
 #[inline]
-pub(crate) fn begin(watch: &Arc<Watch>, id: u64, residence: u32) -> Label {
-    let Some(post) = here().or_else(make_here) else {
-        return Label::default();
-    };
-    let system = Arc::as_ptr(watch).addr();
-    let before = post.note.label();
-    post.write(Label {
-        system,
-        id,
-        residence,
-    });
-    // ORDERING: Relaxed: used by this thread only.
-    if post.rested.load(Relaxed) || post.shown_to.load(Relaxed) != system {
-        post.begin_work(watch);
+pub(crate) fn begin(at: usize, watch: &Arc<Watch>) {
+    if let Some(post) = here().or_else(make_here) {
+        post.run(at);
+        // ORDERING: Relaxed: used by this thread only.
+        if post.rested.load(Relaxed) {
+            post.begin_work(watch);
+        }
     }
-    before
 }
 
-/// What this thread's note says.
+/// Notes that this thread runs nobody.
 #[inline]
-pub(crate) fn label() -> Label {
-    here().map(|post| post.note.label()).unwrap_or_default()
+pub(crate) fn end() {
+    if let Some(post) = here() {
+        // ORDERING: Relaxed, as in `run`.
+        post.at.store(0, Relaxed);
+    }
 }
 
-/// Puts back what this thread's note said before.
+/// Whom this thread runs.
 #[inline]
-pub(crate) fn set(label: Label) {
-    let Some(post) = here() else {
-        return;
-    };
-    post.write(label);
-    // ORDERING: Relaxed: used by this thread only.
-    if label.is_blank() && !post.is_worker.load(Relaxed) {
-        post.rested.store(true, Relaxed);
+pub(crate) fn at() -> usize {
+    // ORDERING: Relaxed, as in `run`.
+    here().map_or(0, |post| post.at.load(Relaxed))
+}
+
+/// Notes that this thread goes on with whom it ran before.
+#[inline]
+pub(crate) fn resume(at: usize) {
+    if let Some(post) = here() {
+        post.run(at);
     }
 }
 
 /// This thread is the worker with this hub.
 pub(crate) fn belongs_to(hub: &Arc<Hub>) {
     if let Some(post) = here().or_else(make_here) {
-        // ORDERING: Relaxed: used by this thread only.
-        post.is_worker.store(true, Relaxed);
         post.hub.get_or_init(|| hub.clone());
     }
 }
 
-/// A worker had nothing to do, and looks for work now.
+/// This thread had nothing to do; the next turn is the first.
 pub(crate) fn rested() {
     if let Some(post) = here() {
         // ORDERING: Relaxed: used by this thread only.
@@ -195,23 +132,24 @@ impl Post {
     fn new() -> Self {
         let thread = std::thread::current();
         Self {
-            note: Note::new(),
-            changes: AtomicU64::new(0),
+            at: AtomicUsize::new(0),
+            turns: AtomicU64::new(0),
             shown_to: AtomicUsize::new(0),
             rested: AtomicBool::new(true),
-            is_worker: AtomicBool::new(false),
             thread: thread.name().unwrap_or("(without a name)").to_owned(),
             hub: OnceLock::new(),
         }
     }
 
     #[inline]
-    fn write(&self, label: Label) {
-        self.note.write(label);
-        // ORDERING: Relaxed, as for the note.
-        self.changes.store(self.changes.load(Relaxed) + 1, Relaxed);
+    fn run(&self, at: usize) {
+        // ORDERING: Relaxed: a sampler acts on what it has found twice. Where a note must not be
+        // missed, `announce` orders it.
+        self.at.store(at, Relaxed);
+        self.turns.store(self.turns.load(Relaxed) + 1, Relaxed);
     }
 
+    #[cold]
     fn begin_work(&self, watch: &Arc<Watch>) {
         let system = Arc::as_ptr(watch).addr();
         // ORDERING: Relaxed: used by this thread only.
@@ -224,18 +162,18 @@ impl Post {
 
     fn announce(&self, watch: &Watch) {
         // ORDERING: SeqCst: the note and the watch must agree; see the module.
-        self.changes.fetch_add(1, SeqCst);
+        self.turns.fetch_add(1, SeqCst);
         if !planted(Fault::WorkUnordered) {
             between_sequential();
         }
         watch.turn_on();
     }
 
-    /// The note as the sampler reads it, and how often it has changed.
-    fn read(&self) -> (u64, Label) {
+    /// How many turns the thread has begun, and whom it runs.
+    fn read(&self) -> (u64, usize) {
         // ORDERING: SeqCst: the notes and the watch must agree; see the module.
-        let changes = self.changes.load(SeqCst);
-        (changes, self.note.label())
+        let turns = self.turns.load(SeqCst);
+        (turns, self.at.load(Relaxed))
     }
 }
 
@@ -243,9 +181,10 @@ impl Post {
 pub(crate) struct AtWork {
     /// Tells the thread apart from others.
     pub(crate) post: Arc<Post>,
-    pub(crate) label: Label,
-    /// How often the thread's note had changed.
-    pub(crate) changes: u64,
+    /// The address of whom it runs, who may be of another system.
+    pub(crate) at: usize,
+    /// How many turns the thread had begun.
+    pub(crate) turns: u64,
 }
 
 impl AtWork {
@@ -324,18 +263,13 @@ impl Watch {
         !self.is_on.swap(true, SeqCst)
     }
 
-    /// The threads that are at work for this system.
-    pub(crate) fn at_work(self: &Arc<Self>) -> Vec<AtWork> {
-        let system = Arc::as_ptr(self).addr();
+    /// The threads that are at work, for this system or for another one.
+    pub(crate) fn at_work(&self) -> Vec<AtWork> {
         let mut posts = self.posts.lock();
         posts.retain(|post| post.strong_count() > 0);
         let at_work = posts.iter().filter_map(Weak::upgrade).filter_map(|post| {
-            let (changes, label) = post.read();
-            (label.system == system).then_some(AtWork {
-                post,
-                label,
-                changes,
-            })
+            let (turns, at) = post.read();
+            (at != 0).then_some(AtWork { post, at, turns })
         });
         at_work.collect()
     }

@@ -18,21 +18,15 @@ fn work_against_the_end_of_the_watch() {
     let worker = thread::spawn({
         let (watch, post) = (watch.clone(), post.clone());
         move || {
-            post.write(Label {
-                system: 1,
-                id: 1,
-                residence: 0,
-            });
+            // ORDERING: Relaxed: as in `begin`.
+            post.at.store(1, Relaxed);
             post.announce(&watch);
         }
     });
     watch.turn_off();
-    let (_, label) = post.read();
+    let (_, at) = post.read();
     worker.join().unwrap();
-    assert!(
-        !label.is_blank() || begun.load(Relaxed),
-        "work is overlooked"
-    );
+    assert!(at != 0 || begun.load(Relaxed), "work is overlooked");
 }
 
 #[test]

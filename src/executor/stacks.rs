@@ -28,11 +28,13 @@ pub(crate) use self::limits::StackLimits;
 use self::free::FreeList;
 use super::memory::{self, Depths, StackMemory};
 use super::park::{Token, context, set_context};
-use super::post::{self, Label, Note};
+use super::post;
 use super::ready::{Linked, ReadyList};
 use super::sleep::Bell;
 use crate::error::WaitError;
-use crate::sync::{AtomicBool, AtomicPtr, AtomicUsize, Mutex, Ordering::Relaxed};
+use crate::sync::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering::Relaxed,
+};
 
 /// Where a worker's parked stacks are made ready, and how it is called.
 pub(crate) struct Hub {
@@ -64,10 +66,11 @@ impl Hub {
     }
 
     /// Whose handlers wait on stacks of this worker.
-    pub(crate) fn waiters(&self) -> Vec<Label> {
+    pub(crate) fn waiters(&self) -> Vec<Waiter> {
         let known = self.known.lock();
         let controls = known.iter().filter_map(Weak::upgrade);
-        controls.map(|control| control.parked.label()).collect()
+        let waiters = controls.filter_map(|control| control.waiter.read());
+        waiters.collect()
     }
 
     pub(crate) fn has_ready(&self) -> bool {
@@ -80,6 +83,48 @@ impl Hub {
     }
 }
 
+/// Whose handler waits on a stack. The numbers mean something to whoever reads them only.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiter {
+    pub(crate) id: u64,
+    pub(crate) residence: u32,
+}
+
+/// A [`Waiter`] that the worker writes and others read.
+struct Note {
+    /// 0 if nobody waits.
+    id: AtomicU64,
+    residence: AtomicU32,
+}
+
+impl Note {
+    fn new() -> Self {
+        Self {
+            id: AtomicU64::new(0),
+            residence: AtomicU32::new(0),
+        }
+    }
+
+    // ORDERING: Relaxed throughout: who reads a mixture of two waiters finds nobody, or somebody
+    // else, whom he asks whether he waits.
+
+    #[inline]
+    fn write(&self, waiter: Option<Waiter>) {
+        self.id.store(waiter.map_or(0, |waiter| waiter.id), Relaxed);
+        if let Some(waiter) = waiter {
+            self.residence.store(waiter.residence, Relaxed);
+        }
+    }
+
+    fn read(&self) -> Option<Waiter> {
+        let id = self.id.load(Relaxed);
+        (id != 0).then(|| Waiter {
+            id,
+            residence: self.residence.load(Relaxed),
+        })
+    }
+}
+
 /// What other threads know of a stack.
 pub(crate) struct StackControl {
     token: Token,
@@ -89,8 +134,8 @@ pub(crate) struct StackControl {
     stack: AtomicPtr<Stack>,
     /// Whether the stack has been parked since its loop began. Used by the worker only.
     was_parked: AtomicBool,
-    /// Whose handler waits on the stack while it is parked.
-    parked: Note,
+    /// Whose handler waits on the stack, for those who look from outside.
+    waiter: Note,
 }
 
 impl StackControl {
@@ -232,6 +277,12 @@ impl RunningStack {
         unsafe { &*self.stacks }.has_ready()
     }
 
+    /// Notes who waits on this stack, for those who look from outside.
+    #[inline]
+    pub(crate) fn note_waiter(&self, waiter: Option<Waiter>) {
+        self.control.waiter.write(waiter);
+    }
+
     pub(crate) fn waker(&self) -> &Waker {
         &self.waker
     }
@@ -257,8 +308,7 @@ impl RunningStack {
         // ORDERING: Relaxed: used by the worker only.
         self.control.was_parked.store(true, Relaxed);
         let context = context();
-        let label = post::label();
-        self.control.parked.write(label);
+        let at = post::at();
         // SAFETY: the yielder lives as long as its coroutine's closure, whose frame is below.
         let yielder = unsafe { &*self.yielder };
         let Command::Resume = yielder.suspend(Switch::Parked) else {
@@ -266,8 +316,7 @@ impl RunningStack {
         };
         RUNNING.set(self);
         set_context(context);
-        post::set(label);
-        self.control.parked.write(Label::default());
+        post::resume(at);
         self.control.token.resumed();
         Ok(())
     }
@@ -347,7 +396,7 @@ impl Stacks {
             link: AtomicPtr::new(ptr::null_mut()),
             stack: AtomicPtr::new(ptr::null_mut()),
             was_parked: AtomicBool::new(false),
-            parked: Note::new(),
+            waiter: Note::new(),
         });
         self.hub.know(&control);
         let driver = self
@@ -460,11 +509,11 @@ impl Stacks {
     fn switch_to(&self, mut stack: Box<Stack>, command: Command) -> Switch {
         let below = RUNNING.get();
         let context = context();
-        let label = post::label();
+        let at = post::at();
         let result = stack.coroutine.resume(command);
         RUNNING.set(below);
         set_context(context);
-        post::set(label);
+        post::resume(at);
         let switch = match result {
             CoroutineResult::Yield(switch) => switch,
             CoroutineResult::Return(()) => unreachable!("a stack returns only when it quits"),

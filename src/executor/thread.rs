@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::sleep::Bell;
-use super::{Task, Turn, thread_name};
+use super::{Task, Turn, post, thread_name};
 use crate::sync::{AtomicBool, Ordering::Acquire, Ordering::Release};
 
 /// Calls the thread when its task is ready, and lets it end.
@@ -24,6 +24,7 @@ impl OwnThread {
         thread.spawn(move || {
             this.bell.belongs_here();
             loop {
+                post::rested();
                 this.bell.silence();
                 while task.clone().run(&Turn::on(None)).is_some() {}
                 // ORDERING: Acquire pairs with the Release in `end`.

@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::Runtime;
+use super::{Resident, Runtime};
 use crate::executor::post::{AtWork, Post};
 use crate::sync::Mutex;
 use crate::time::later;
@@ -66,14 +66,21 @@ struct Memory {
     named: HashSet<u64>,
 }
 
-/// A thread at the same message.
+/// A thread in the same turn.
 struct Seen {
-    changes: u64,
+    post: Weak<Post>,
+    turns: u64,
+    /// The message, once the turn was found for the second time.
+    message: Option<Message>,
+}
+
+/// A thread at the same message.
+struct Message {
+    actor: Weak<dyn Resident>,
     taken: u64,
     since: Instant,
     /// After what time it is named next.
     next: Duration,
-    post: Weak<Post>,
 }
 
 impl Watchdog {
@@ -128,32 +135,30 @@ impl Runtime {
     /// Whether any thread is at work.
     fn look_at_threads(&self) -> bool {
         let at_work = self.watch.at_work();
-        let Some(limit) = self.watchdog.limits.slow_handler else {
-            return !at_work.is_empty();
-        };
+        // Those who wait on their threads are found here, too, if slow handlers are not named.
+        let limit = self.watchdog.limits.slow_handler.unwrap_or(Duration::MAX);
         let now = self.now();
+        let mut slow = Vec::new();
         let mut memory = self.watchdog.memory.lock();
         memory
             .threads
             .retain(|_, seen| seen.post.strong_count() > 0);
-        let mut slow = Vec::new();
         for work in &at_work {
             let key = Arc::as_ptr(&work.post).addr();
-            let Some(in_hand) = self.in_hand(work) else {
-                memory.threads.remove(&key);
-                continue;
-            };
-            let seen = memory
-                .threads
-                .entry(key)
-                .or_insert_with(|| Seen::first(work, &in_hand, now, limit));
-            if seen.changes != work.changes || seen.taken != in_hand.taken || in_hand.waits {
-                *seen = Seen::first(work, &in_hand, now, limit);
-            }
-            let time = now.saturating_duration_since(seen.since);
-            if time >= seen.next {
-                seen.next = time.max(seen.next) * 2;
-                slow.push((work, in_hand, time));
+            match memory.threads.get_mut(&key) {
+                Some(seen) if seen.turns == work.turns => {
+                    if let Some((in_hand, time)) = self.look_again(seen, work, now, limit) {
+                        slow.push((work, in_hand, time));
+                    }
+                }
+                _ => {
+                    let seen = Seen {
+                        post: Arc::downgrade(&work.post),
+                        turns: work.turns,
+                        message: None,
+                    };
+                    memory.threads.insert(key, seen);
+                }
             }
         }
         drop(memory);
@@ -178,9 +183,38 @@ impl Runtime {
         !at_work.is_empty()
     }
 
-    fn in_hand(&self, work: &AtWork) -> Option<InHand> {
-        let resident = self.resident(work.label.id, work.label.residence)?;
-        Some(resident.in_hand())
+    /// Looks at a thread that is in the same turn as before; returns the message and the time if it
+    /// has to be named.
+    fn look_again(
+        &self,
+        seen: &mut Seen,
+        work: &AtWork,
+        now: Instant,
+        limit: Duration,
+    ) -> Option<(InHand, Duration)> {
+        let known = seen
+            .message
+            .as_ref()
+            .and_then(|message| message.actor.upgrade());
+        let actor = known.or_else(|| self.resident_at(work.at))?;
+        let in_hand = actor.in_hand();
+        let message = seen.message.get_or_insert_with(|| Message {
+            actor: Arc::downgrade(&actor),
+            taken: in_hand.taken,
+            since: now,
+            next: limit,
+        });
+        if message.taken != in_hand.taken || in_hand.waits {
+            message.taken = in_hand.taken;
+            message.since = now;
+            message.next = limit;
+            return None;
+        }
+        let time = now.saturating_duration_since(message.since);
+        (time >= message.next).then(|| {
+            message.next = time.max(message.next) * 2;
+            (in_hand, time)
+        })
     }
 
     /// Whether any wait may have to be named later.
@@ -188,12 +222,22 @@ impl Runtime {
         let Some(limit) = self.watchdog.limits.long_wait else {
             return false;
         };
-        let at_work = self.watch.at_work();
-        let on_threads = at_work.iter().map(|work| work.label);
-        let waiters = self.executor.waiters().into_iter().chain(on_threads);
-        let waits = waiters
-            .filter(|label| label.is_of(&self.watch))
-            .filter_map(|label| self.resident(label.id, label.residence)?.wait())
+        let parked = self.executor.waiters().into_iter();
+        let parked = parked.filter_map(|waiter| self.resident(waiter.id, waiter.residence));
+        // An actor that waits on its thread is in the same turn all the time.
+        let on_threads: Vec<_> = {
+            let memory = self.watchdog.memory.lock();
+            let messages = memory
+                .threads
+                .values()
+                .filter_map(|seen| seen.message.as_ref());
+            messages
+                .filter_map(|message| message.actor.upgrade())
+                .collect()
+        };
+        let waits = parked
+            .chain(on_threads)
+            .filter_map(|resident| resident.wait())
             .filter(|(_, wait)| wait.awaited != Awaited::Time);
         let mut memory = self.watchdog.memory.lock();
         let named = std::mem::take(&mut memory.named);
@@ -219,17 +263,5 @@ impl Runtime {
             }
         }
         may_be_named
-    }
-}
-
-impl Seen {
-    fn first(work: &AtWork, in_hand: &InHand, now: Instant, limit: Duration) -> Self {
-        Self {
-            changes: work.changes,
-            taken: in_hand.taken,
-            since: now,
-            next: limit,
-            post: Arc::downgrade(&work.post),
-        }
     }
 }
