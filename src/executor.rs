@@ -20,6 +20,7 @@
 //! of parked stacks; nobody runs on the stack of somebody who waits.
 
 pub(crate) mod blocking;
+mod callers;
 mod memory;
 mod offers;
 pub(crate) mod park;
@@ -31,9 +32,9 @@ pub(crate) mod stacks;
 pub(crate) mod stepped;
 pub(crate) mod thread;
 
-use std::cell::Cell;
 use std::sync::Arc;
 
+pub(crate) use callers::OwnStack;
 pub(crate) use park::block;
 pub(crate) use pool::take_back;
 use stacks::RunningStack;
@@ -71,50 +72,9 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// How much of its stack a thread outside gives to actors that it runs on top of each other, each
-/// waited for by the one below: a quarter of what threads have by default. What they wait for
-/// beyond that is run by the pool, where each has a stack of its own.
-const NESTED_BYTES: usize = 512 << 10;
-
-thread_local! {
-    /// Where on its stack this thread began to run actors; 0 if it runs none.
-    static NESTED_FROM: Cell<usize> = const { Cell::new(0) };
-}
-
 /// Whether a wait here would block the thread, and nothing forbids to run something meanwhile.
 pub(crate) fn may_run_here() -> bool {
-    let has_room = NESTED_FROM.try_with(|from| match from.get() {
-        0 => true,
-        from => from.abs_diff(place_on_stack()) < NESTED_BYTES,
-    });
-    stacks::current().is_none() && !std::thread::panicking() && has_room == Ok(true)
-}
-
-/// About where on its stack the caller is.
-fn place_on_stack() -> usize {
-    let here = 0_u8;
-    std::hint::black_box(&raw const here).addr()
-}
-
-/// While this lives, an actor is run on this thread for somebody who waits below.
-pub(crate) struct Nested {
-    before: usize,
-}
-
-impl Nested {
-    pub(crate) fn begin() -> Self {
-        let before = NESTED_FROM.get();
-        if before == 0 {
-            NESTED_FROM.set(place_on_stack());
-        }
-        Self { before }
-    }
-}
-
-impl Drop for Nested {
-    fn drop(&mut self) {
-        NESTED_FROM.set(self.before);
-    }
+    stacks::current().is_none() && !std::thread::panicking()
 }
 
 /// A name that the operating system takes: without the zero bytes that would end it.
@@ -165,9 +125,13 @@ impl Executor {
         }
     }
 
-    /// Whether any thread may run its tasks.
-    pub(crate) fn is_shared(&self) -> bool {
-        matches!(self, Self::Pool(_))
+    /// A stack on which this thread may run an actor; `None` if only the executor may run it, or if
+    /// no stack can be had.
+    pub(crate) fn own_stack(&self) -> Option<OwnStack> {
+        match self {
+            Self::Pool(pool) => OwnStack::obtain(pool.limits()),
+            Self::Stepped(_) => None,
+        }
     }
 
     /// Lets the threads end once nothing is left to run.

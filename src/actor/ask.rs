@@ -148,6 +148,7 @@ impl<R: Send + 'static> Reply<R> {
         };
         let expires = in_line.as_ref().is_some_and(|line| line.expiry.is_some());
         let allowed = (deadline.is_none() && !expires) || asked.target.core().runs_on_callers();
+        let allowed = allowed && asked.target.core().may_be_run_by_caller();
         if asked.request.deferred || !allowed || !may_run_here() {
             self.pass_on();
             return Ok(());

@@ -181,12 +181,12 @@ impl<A: Actor> Cell<A> {
 
     #[inline]
     fn offer(self: &Arc<Self>) -> bool {
-        match self.thread() {
-            Some(thread) => {
-                thread.schedule();
-                false
-            }
-            None => self.core.runtime.executor.offer(self.clone()),
+        let may_be_run = self.thread().is_none() && self.core.may_be_run_by_caller();
+        if may_be_run {
+            self.core.runtime.executor.offer(self.clone())
+        } else {
+            self.schedule();
+            false
         }
     }
 
@@ -291,9 +291,15 @@ impl<A: Actor> Target for Cell<A> {
     }
 
     fn run_here(self: Arc<Self>, has_turn: bool, is_over: &dyn Fn() -> bool) {
-        if !self.core.runtime.executor.is_shared() || self.thread().is_some() {
+        if self.thread().is_some() {
             return;
         }
+        let Some(mut stack) = self.core.runtime.executor.own_stack() else {
+            if has_turn {
+                self.schedule();
+            }
+            return;
+        };
         let queue = self.core.mailbox.queue();
         let claimed = if has_turn {
             // If somebody else runs the actor, he may have given our request up for unwritten
@@ -303,14 +309,12 @@ impl<A: Actor> Target for Cell<A> {
             queue.claim_unasked()
         };
         if claimed {
-            super::runner::run_here(self, is_over);
+            super::runner::run_here(self, &mut stack, is_over);
         }
     }
 
     fn may_run_here(&self) -> bool {
-        self.core.runtime.executor.is_shared()
-            && self.thread().is_none()
-            && !self.core.mailbox.queue().is_running()
+        self.thread().is_none() && !self.core.mailbox.queue().is_running()
     }
 
     fn forget_timer(&self, key: TimerKey) -> bool {

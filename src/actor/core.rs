@@ -23,7 +23,7 @@ use std::task::{Poll, Waker};
 use tracing::Span;
 
 use super::envelope::{Envelope, Vtable};
-use super::frame::Failure;
+use super::frame::{Failure, Frame};
 use super::slot::WaitSlot;
 use super::wait::Record;
 use crate::error::StopReason;
@@ -156,6 +156,13 @@ impl Core {
         self.settings
             .as_ref()
             .map_or_else(Overflow::default, |settings| settings.overflow)
+    }
+
+    /// Whether whoever waits here may run this actor meanwhile: a thread outside may, a handler
+    /// only if the actor allows it, since the handler cannot be killed while it lies below.
+    #[inline]
+    pub(super) fn may_be_run_by_caller(&self) -> bool {
+        Frame::current().is_none() || self.runs_on_callers()
     }
 
     pub(super) fn runs_on_callers(&self) -> bool {

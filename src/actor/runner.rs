@@ -18,7 +18,7 @@ use super::core::{Core, DRAIN, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, START, STOP,
 use super::envelope::{Envelope, Ran};
 use super::frame::{Failure, Frame};
 use crate::error::StopReason;
-use crate::executor::{Nested, Turn, post};
+use crate::executor::{OwnStack, Turn, post};
 use crate::mailbox::{Released, Wakes};
 use crate::observe::LossReason;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
@@ -52,11 +52,15 @@ pub(super) fn run<A: Actor>(cell: Arc<Cell<A>>, turn: &Turn<'_>) -> Option<Arc<C
 /// Nothing of the actor's runs here after the moment at which `is_over` has become true in a
 /// handler: what is left to do is left to the actor's own executor, its end too. So whoever waits
 /// for that moment is not kept from going on.
-pub(super) fn run_here<A: Actor>(cell: Arc<Cell<A>>, is_over: &dyn Fn() -> bool) {
-    let _nested = Nested::begin();
+pub(super) fn run_here<A: Actor>(
+    cell: Arc<Cell<A>>,
+    stack: &mut OwnStack,
+    is_over: &dyn Fn() -> bool,
+) {
     let below = post::at();
     post::rested();
-    if let Some(cell) = with_runner(cell, |runner| runner.turn_here(is_over)) {
+    let again = stack.run(|| with_runner(cell, |runner| runner.turn_here(is_over)));
+    if let Some(cell) = again {
         cell.schedule();
     }
     if below != 0 {

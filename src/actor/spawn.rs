@@ -76,14 +76,15 @@ impl Spawner {
     }
 
     /// Lets threads outside the pool run this actor also while they wait for its answer with a
-    /// limit ([`Reply::wait_for`](crate::Reply::wait_for)), and async tasks while they await it.
-    /// The default is no.
+    /// limit ([`Reply::wait_for`](crate::Reply::wait_for)), async tasks while they await it, and
+    /// handlers on threads (an actor's own, or of a caller that runs them). The default is no.
     ///
-    /// Without this, a thread runs an actor only in [`Reply::wait`](crate::Reply::wait). With it,
-    /// an answer that nobody else works on costs no wake-up of a worker, and the caller runs the
-    /// actor's handlers until its answer is there: so its limit may be overshot by one handler,
-    /// and an async executor's thread is held for as long as these handlers run or wait. It is
-    /// meant for actors whose handlers are short. Answers that are put off
+    /// Without this, only a thread that is no actor's runs an actor, in
+    /// [`Reply::wait`](crate::Reply::wait). With it, an answer that nobody else works on costs no
+    /// wake-up of a worker, and the caller runs the actor's handlers until its answer is there. So
+    /// its limit may be overshot by one handler, a kill of the handler that waits takes effect
+    /// after it, and an async executor's thread is held for as long as these handlers run or wait.
+    /// It is meant for actors whose handlers are short. Answers that are put off
     /// ([`DeferredHandler`](crate::DeferredHandler)) are never waited for in this way.
     pub fn run_on_callers(mut self) -> Self {
         self.runs_on_callers = true;

@@ -160,8 +160,10 @@ pub(super) fn shown_to_the_end<R>(
 /// - *An answer that was put off.* We wait for one and run B, whose handler gives it in the middle
 ///   and then waits for us.
 ///
-/// A thread gives a part of its stack to actors that it runs on top of each other in this way; one
-/// that waits beyond leaves what it waits for to the pool, where each has a stack of its own.
+/// A handler cannot be killed while it lies below what it waits for. So handlers, on an actor's own
+/// thread or one that a caller runs, run others only if those allow it; a thread that is no
+/// actor's runs anybody. What runs has a stack of its own, of the size that the system gives to
+/// all (see [`callers`](crate::executor)).
 ///
 /// A deadline can be overshot by what runs here; actors may allow that
 /// ([`run_on_callers`](crate::Spawner::run_on_callers)).

@@ -28,9 +28,10 @@
 //!
 //! If the thread finds `UNWATCHED` it says that offers were `MADE` and wakes a worker. As long as
 //! the watch is not `UNWATCHED`, each worker that is about to sleep sleeps for a limited time and
-//! looks then, or another one does (see [`Sleepers::watch`](super::sleep::Sleepers::watch)). The
-//! fences are totally ordered: if the thread's is first, the worker's look finds the offer; if
-//! the worker's is first, the thread finds `UNWATCHED`.
+//! looks then, or another one does (see [`Sleepers::watch`](super::sleep::Sleepers::watch)); when
+//! that one finds something to run, it wakes another sleeper to watch. So either all workers are
+//! awake or one of them comes to look. The fences are totally ordered: if the thread's is first,
+//! the worker's look finds the offer; if the worker's is first, the thread finds `UNWATCHED`.
 //!
 //! A worker that looks replaces `MADE` by `WATCHED`; if it finds `WATCHED` no offer was made since
 //! the last look, and it ends the watch. So a thread that asks all day wakes a worker once, and

@@ -62,6 +62,7 @@ struct Shared {
 /// See the [module](self).
 pub(crate) struct Pool {
     shared: Arc<Shared>,
+    limits: Arc<StackLimits>,
 }
 
 thread_local! {
@@ -93,6 +94,7 @@ impl Pool {
         // Dropped on failure, which ends the workers that are there.
         let pool = Self {
             shared: shared.clone(),
+            limits: limits.clone(),
         };
         let unstarted = &*pool.shared;
         let (started, outcomes) = crossbeam_channel::bounded(workers);
@@ -165,6 +167,10 @@ impl Pool {
         // ORDERING: Release pairs with the workers' Acquire: what was scheduled before is seen.
         self.shared.ended.store(true, Release);
         self.shared.hubs.iter().for_each(|hub| hub.bell.ring());
+    }
+
+    pub(crate) fn limits(&self) -> &Arc<StackLimits> {
+        &self.limits
     }
 
     /// Whether all workers sleep.
@@ -243,6 +249,8 @@ struct Worker {
     random: Cell<u32>,
     /// Whether somebody rang for this worker to search.
     searching: Cell<bool>,
+    /// Whether it was the one that looks at offers, and has found nothing to do since.
+    watching: Cell<bool>,
     patience: Cell<Duration>,
     /// How often it has looked around since there was work. Kept across loops.
     rounds: Cell<u32>,
@@ -267,6 +275,7 @@ impl Worker {
             turns: Cell::new(0),
             random: Cell::new(index as u32 + 1),
             searching: Cell::new(false),
+            watching: Cell::new(false),
             patience: Cell::new(PATIENCE),
             rounds: Cell::new(0),
         };
@@ -365,9 +374,23 @@ impl Worker {
         }
     }
 
+    /// What this worker runs now may take long: somebody else has to look at the offers.
+    #[cold]
+    fn hand_over_watch(&self) {
+        self.watching.set(false);
+        if self.shared.offers.watch.is_on()
+            && let Some(sleeper) = self.shared.sleepers.take_to_watch()
+        {
+            self.shared.hubs[sleeper].bell.ring();
+        }
+    }
+
     /// After a search: lets another worker look, if there is more than this one can take.
     fn found_work(&self) {
         self.patience.set(PATIENCE);
+        if self.watching.get() {
+            self.hand_over_watch();
+        }
         if self.searching.replace(false) {
             self.shared.sleepers.end_search();
             if !self.deque.is_empty()
@@ -398,6 +421,7 @@ impl Worker {
             if limit.is_some() {
                 sleepers.end_watch();
                 timed_out = true;
+                self.watching.set(true);
             }
         }
         post::rested();
@@ -426,6 +450,9 @@ impl Drive for Worker {
         let mut used = false;
         loop {
             let mut resumed = 0;
+            if self.watching.get() && self.stacks.has_ready() {
+                self.hand_over_watch();
+            }
             while resumed < RESUMES_PER_TASK && self.stacks.resume_ready() {
                 resumed += 1;
             }

@@ -217,6 +217,16 @@ impl Sleepers {
         }
     }
 
+    /// Takes a sleeper to ring for, so that it looks at the offers in the place of a worker that
+    /// has found something to do.
+    pub(crate) fn take_to_watch(&self) -> Option<usize> {
+        // ORDERING: Relaxed: who enters the list later looks at the watch by himself.
+        if self.count.load(Relaxed) == 0 || self.sentinel.load(Relaxed) {
+            return None;
+        }
+        self.take()
+    }
+
     fn take(&self) -> Option<usize> {
         let mut sleeping = self.sleeping.lock();
         let worker = sleeping.pop()?;

@@ -468,7 +468,7 @@ impl Stacks {
     }
 
     #[inline]
-    fn has_ready(&self) -> bool {
+    pub(crate) fn has_ready(&self) -> bool {
         self.hub.has_ready() || !self.ready.borrow().is_empty()
     }
 

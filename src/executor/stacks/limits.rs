@@ -5,7 +5,7 @@ use crate::sync::{AtomicUsize, Ordering::Relaxed};
 /// How large the stacks of a system are, and how many there may be.
 #[derive(Debug)]
 pub(crate) struct StackLimits {
-    pub(super) stack_bytes: usize,
+    pub(in crate::executor) stack_bytes: usize,
     max_stacks: usize,
     live: AtomicUsize,
 }
@@ -20,7 +20,7 @@ impl StackLimits {
     }
 
     /// Counts one more stack, if there may be one.
-    pub(super) fn admit(&self) -> bool {
+    pub(in crate::executor) fn admit(&self) -> bool {
         // ORDERING: Relaxed: only the number counts, nothing is published through it.
         self.live
             .fetch_update(Relaxed, Relaxed, |live| {
@@ -35,7 +35,7 @@ impl StackLimits {
         self.live.load(Relaxed) <= self.max_stacks / 2
     }
 
-    pub(super) fn dismiss(&self) {
+    pub(in crate::executor) fn dismiss(&self) {
         // ORDERING: Relaxed, as above.
         self.live.fetch_sub(1, Relaxed);
     }
