@@ -74,7 +74,7 @@ impl<'a> Turn<'a> {
 
 /// Whether a wait here would block the thread, and nothing forbids to run something meanwhile.
 pub(crate) fn may_run_here() -> bool {
-    stacks::current().is_none() && !std::thread::panicking()
+    stacks::current().is_none() && !std::thread::panicking() && park::has_parker()
 }
 
 /// A name that the operating system takes: without the zero bytes that would end it.

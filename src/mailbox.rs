@@ -76,16 +76,23 @@ impl<T> Place<T> {
     /// How the place stands; registers `waker` while it stands in line.
     pub(crate) fn poll(&self, waker: &Waker) -> Progress<T> {
         let mut standing = self.0.lock();
-        match &mut *standing {
-            Standing::InLine(_, registered) => {
-                match registered {
-                    Some(old) if old.will_wake(waker) => {}
-                    _ => *registered = Some(waker.clone()),
+        match &*standing {
+            Standing::InLine(_, Some(old)) if old.will_wake(waker) => return Progress::Waiting,
+            Standing::InLine(..) => {
+                // Wakers are cloned and dropped outside the lock: they may be of the user's.
+                drop(standing);
+                let mut new = Some(waker.clone());
+                standing = self.0.lock();
+                if let Standing::InLine(_, registered) = &mut *standing {
+                    std::mem::swap(registered, &mut new);
+                    drop(standing);
+                    return Progress::Waiting;
                 }
-                return Progress::Waiting;
             }
-            Standing::Granted => return Progress::Granted,
-            Standing::Closed(_) | Standing::Withdrawn => {}
+            Standing::Granted | Standing::Closed(_) | Standing::Withdrawn => {}
+        }
+        if matches!(*standing, Standing::Granted) {
+            return Progress::Granted;
         }
         match std::mem::replace(&mut *standing, Standing::Withdrawn) {
             Standing::Closed(item) => Progress::Closed(item),
@@ -265,11 +272,16 @@ impl<T: Stored> Mailbox<T> {
 
     /// Takes a place out of the line; gives its item back unless it is already queued.
     pub(crate) fn withdraw(&self, place: &Place<T>) -> Option<T> {
+        // Dropped last: it may be of the user's, and own whatever it likes.
+        let _waker;
         let mut guard = self.line.lock();
         let item = {
             let mut standing = place.0.lock();
             match std::mem::replace(&mut *standing, Standing::Withdrawn) {
-                Standing::InLine(item, _) => item,
+                Standing::InLine(item, waker) => {
+                    _waker = waker;
+                    item
+                }
                 Standing::Closed(item) => return Some(item),
                 other => {
                     *standing = other;

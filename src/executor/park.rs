@@ -166,7 +166,8 @@ impl Wake for ThreadParker {
 /// parked if it is a pooled one, else its thread is; beside an executor that is stepped by
 /// hand on this thread, that executor is stepped, and its clock moves on when nothing is ready.
 ///
-/// In a handler the waker stays where it is until that handler returns.
+/// In a handler the waker stays where it is until that handler returns: it is that of a stack, or
+/// lies in the parker of a thread, and no thread runs handlers without one.
 ///
 /// # Errors
 ///
@@ -208,6 +209,11 @@ pub(crate) fn block<T>(
             let (parker, waker) = fresh_parker();
             parker.wait(&waker, &mut poll)
         })
+}
+
+/// Whether waits of this thread find its parker, which is gone while the thread ends.
+pub(super) fn has_parker() -> bool {
+    PARKER.try_with(|_| ()).is_ok()
 }
 
 /// For this thread. Also used when its locals are gone already: it waits while it ends.

@@ -249,7 +249,7 @@ struct Worker {
     random: Cell<u32>,
     /// Whether somebody rang for this worker to search.
     searching: Cell<bool>,
-    /// Whether it was the one that looks at offers, and has found nothing to do since.
+    /// Whether it was the sentinel, and has found nothing to do since.
     watching: Cell<bool>,
     patience: Cell<Duration>,
     /// How often it has looked around since there was work. Kept across loops.
@@ -374,13 +374,12 @@ impl Worker {
         }
     }
 
-    /// What this worker runs now may take long: somebody else has to look at the offers.
+    /// What this worker runs now may take long: somebody else has to look at offers, and at what
+    /// comes to stand behind this turn.
     #[cold]
     fn hand_over_watch(&self) {
         self.watching.set(false);
-        if self.shared.offers.watch.is_on()
-            && let Some(sleeper) = self.shared.sleepers.take_to_watch()
-        {
+        if let Some(sleeper) = self.shared.sleepers.take_to_watch() {
             self.shared.hubs[sleeper].bell.ring();
         }
     }
@@ -416,7 +415,7 @@ impl Worker {
             } else {
                 self.patience.get()
             };
-            let limit = sleepers.watch(self.shared.hubs.len(), offers, patience);
+            let limit = sleepers.watch(self.index, self.shared.hubs.len(), offers, patience);
             self.hub.bell.sleep(limit);
             if limit.is_some() {
                 sleepers.end_watch();

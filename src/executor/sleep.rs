@@ -32,7 +32,8 @@
 //!
 //! One handler may run for long with tasks behind it. While any worker is awake, one of the
 //! sleepers is the sentinel: it sleeps for a millisecond at a time (up to 16 if it finds
-//! nothing) and looks for tasks to steal. When all others sleep too, it sleeps without limit: an
+//! nothing) and looks for tasks to steal. If it finds something to do, or is woken for it, it wakes
+//! another sleeper to be the sentinel. When all others sleep too, it sleeps without limit: an
 //! idle system uses no processor. As long as threads outside make [offers](super::offers), there
 //! is a sentinel too, which looks at these.
 
@@ -40,7 +41,7 @@ use std::time::Duration;
 
 use crate::sync::thread::{self, Thread};
 use crate::sync::{
-    AtomicBool, AtomicU8, AtomicUsize, Fault, Mutex,
+    AtomicU8, AtomicUsize, Fault, Mutex,
     Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
     fence, planted,
 };
@@ -134,8 +135,8 @@ pub(crate) struct Sleepers {
     count: AtomicUsize,
     /// Workers that were rung for and have not found work yet.
     searching: AtomicUsize,
-    /// Whether one of the sleepers looks from time to time.
-    sentinel: AtomicBool,
+    /// One more than the index of the sleeper that looks from time to time; 0 if none does.
+    sentinel: AtomicUsize,
 }
 
 /// What a worker knows after it slept.
@@ -153,7 +154,7 @@ impl Sleepers {
             sleeping: Mutex::new(Vec::new()),
             count: AtomicUsize::new(0),
             searching: AtomicUsize::new(0),
-            sentinel: AtomicBool::new(false),
+            sentinel: AtomicUsize::new(0),
         }
     }
 
@@ -208,7 +209,7 @@ impl Sleepers {
         if self.count.load(Relaxed) == 0 {
             return None;
         }
-        let unguarded = !self.sentinel.load(Relaxed);
+        let unguarded = self.sentinel.load(Relaxed) == 0;
         let worthwhile = self.searching.load(Relaxed) == 0 && len() > 1;
         if unguarded || worthwhile {
             self.take()
@@ -221,7 +222,7 @@ impl Sleepers {
     /// has found something to do.
     pub(crate) fn take_to_watch(&self) -> Option<usize> {
         // ORDERING: Relaxed: who enters the list later looks at the watch by himself.
-        if self.count.load(Relaxed) == 0 || self.sentinel.load(Relaxed) {
+        if self.count.load(Relaxed) == 0 || self.sentinel.load(Relaxed) != 0 {
             return None;
         }
         self.take()
@@ -229,7 +230,14 @@ impl Sleepers {
 
     fn take(&self) -> Option<usize> {
         let mut sleeping = self.sleeping.lock();
-        let worker = sleeping.pop()?;
+        let mut worker = sleeping.pop()?;
+        // The sentinel goes last: with it gone, somebody else has to be woken to watch.
+        // ORDERING: Relaxed: only for speed.
+        if self.sentinel.load(Relaxed) == worker + 1
+            && let Some(other) = sleeping.last_mut()
+        {
+            std::mem::swap(&mut worker, other);
+        }
         // ORDERING: Relaxed: under the lock; readers in passing need no more.
         self.count.store(sleeping.len(), Relaxed);
         self.searching.fetch_add(1, Relaxed);
@@ -246,6 +254,7 @@ impl Sleepers {
     /// are offers to look at, and it becomes the sentinel.
     pub(crate) fn watch(
         &self,
+        worker: usize,
         workers: usize,
         offers: bool,
         patience: Duration,
@@ -257,7 +266,7 @@ impl Sleepers {
         if (others_awake || offers)
             && self
                 .sentinel
-                .compare_exchange(false, true, Relaxed, Relaxed)
+                .compare_exchange(0, worker + 1, Relaxed, Relaxed)
                 .is_ok()
         {
             Some(patience)
@@ -269,7 +278,7 @@ impl Sleepers {
     /// The sentinel has woken.
     pub(crate) fn end_watch(&self) {
         // ORDERING: Relaxed: only for speed.
-        self.sentinel.store(false, Relaxed);
+        self.sentinel.store(0, Relaxed);
     }
 }
 

@@ -29,10 +29,14 @@ impl StackLimits {
             .is_ok()
     }
 
-    /// Whether less than half of the stacks that there may be are there.
+    /// Whether a free stack may be kept: half of the stacks that there may be are not there, or,
+    /// where these are many, a sixteenth.
     pub(super) fn has_plenty(&self) -> bool {
+        /// Of so many a worker can keep some without others missing them.
+        const MANY: usize = 64;
         // ORDERING: Relaxed, as above.
-        self.live.load(Relaxed) <= self.max_stacks / 2
+        let left = self.max_stacks.saturating_sub(self.live.load(Relaxed));
+        left >= self.max_stacks / 2 || left >= MANY.max(self.max_stacks / 16)
     }
 
     pub(in crate::executor) fn dismiss(&self) {

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -355,5 +355,41 @@ fn a_send_that_loses_a_select_is_not_queued() {
             });
         });
         assert_eq!(log.ask(Seen).wait_for(PATIENCE).unwrap(), [1, 3]);
+    });
+}
+
+/// A waker that owns another send to the same actor: dropping it takes that one out of the line.
+struct Owner(#[expect(dead_code, reason = "held for its drop")] Mutex<SendFuture<Log, Entry>>);
+
+impl Wake for Owner {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// A send that stands in line, and whose waker is owned by nobody else.
+fn with_an_owner(log: &Addr<Log>) -> SendFuture<Log, Entry> {
+    let mut owned = log.send_async(Entry(1));
+    assert!(poll_once(&mut owned, Waker::noop()).is_pending());
+    let mut send = log.send_async(Entry(2));
+    let waker = Waker::from(Arc::new(Owner(Mutex::new(owned))));
+    assert!(poll_once(&mut send, &waker).is_pending());
+    send
+}
+
+#[test]
+fn a_waker_may_own_a_place_in_the_same_line() {
+    in_time(|| {
+        under_seed(0, |stepper| {
+            let log = full_log(stepper, Overflow::Block);
+            // The old waker goes with the new one's coming.
+            let mut first = with_an_owner(&log);
+            assert_eq!(waiting_senders(stepper.system(), &log), 2);
+            assert!(poll_once(&mut first, Waker::noop()).is_pending());
+            assert_eq!(waiting_senders(stepper.system(), &log), 1);
+            // And with its own place.
+            drop(with_an_owner(&log));
+            assert_eq!(waiting_senders(stepper.system(), &log), 1);
+            stepper.run();
+            assert_eq!(seen(&log), [0, 2]);
+        });
     });
 }
