@@ -125,6 +125,10 @@ impl Executor {
         }
     }
 
+    pub(crate) fn is_stepped(&self) -> bool {
+        matches!(self, Self::Stepped(_))
+    }
+
     /// A stack on which this thread may run an actor; `None` if only the executor may run it, or if
     /// no stack can be had.
     pub(crate) fn own_stack(&self) -> Option<OwnStack> {

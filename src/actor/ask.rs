@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::asked::{Answer, Asked, AskedSeveral, Outcome};
 use super::envelope::Envelope;
 use super::frame::{Debt, DroppedHere, Failure, Frame};
-use super::wait::{run_awaited, wait};
+use super::wait::{Caller, run_awaited, wait};
 use super::{Addr, DeferredHandler};
 use crate::error::{AskError, WaitError};
 use crate::executor::{may_run_here, take_back};
@@ -146,8 +146,9 @@ impl<R: Send + 'static> Reply<R> {
         else {
             return Ok(());
         };
-        let expires = in_line.as_ref().is_some_and(|line| line.expiry.is_some());
-        let allowed = (deadline.is_none() && !expires) || asked.target.core().runs_on_callers();
+        // A request in line may be answered while a handler runs: when the mailbox closes.
+        let allowed =
+            in_line.is_none() && (deadline.is_none() || asked.target.core().runs_on_callers());
         let allowed = allowed && asked.target.core().may_be_run_by_caller();
         if asked.request.deferred || !allowed || !may_run_here() {
             self.pass_on();
@@ -273,7 +274,11 @@ impl<R: Send + 'static> Future for Reply<R> {
         {
             let has_turn = takes_turn(asked, offered);
             let target = asked.target.clone();
-            target.run_here(has_turn, &|| asked.cell.is_done());
+            let caller = Caller {
+                is_over: &|| asked.cell.is_done(),
+                hold: None,
+            };
+            target.run_here(has_turn, &caller);
         }
         self.poll_outcome(cx.waker())
     }
@@ -372,7 +377,10 @@ pub fn wait_any<R: Send + 'static>(
         State::Known(_) | State::Taken => None,
     });
     let several = AskedSeveral(pending.collect());
-    let Some(asked) = several.0.first() else {
+    // If one of the systems is stepped on this thread, it has to be.
+    let is_stepped = |asked: &&Asked<R>| asked.target.runtime().executor.is_stepped();
+    let asked = several.0.iter().find(is_stepped).or(several.0.first());
+    let Some(asked) = asked else {
         return Ok(None);
     };
     let first = wait(asked.target.runtime(), &several, None, |waker| {

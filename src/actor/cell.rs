@@ -16,7 +16,7 @@ use super::Actor;
 use super::core::{Core, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, stage};
 use super::envelope::Envelope;
 use super::frame::Failure;
-use super::wait::Record;
+use super::wait::{Caller, Record};
 use crate::error::StopReason;
 use crate::executor::thread::OwnThread;
 use crate::executor::{Runnable, Task, Turn};
@@ -45,9 +45,10 @@ pub(crate) trait Target: Send + Sync {
     /// Gives the actor a turn, whether or not it has one coming.
     fn give_turn(self: Arc<Self>);
 
-    /// Runs the actor on this thread until `is_over`, if nobody runs it and any thread may; for
-    /// somebody who has its turn or comes without. Returns also when there is nothing left to do.
-    fn run_here(self: Arc<Self>, has_turn: bool, is_over: &dyn Fn() -> bool);
+    /// Runs the actor on this thread until the caller's wait is over, if nobody runs it and any
+    /// thread may; for somebody who has its turn or comes without. Returns also when there is
+    /// nothing left to do.
+    fn run_here(self: Arc<Self>, has_turn: bool, caller: &Caller<'_>);
 
     /// Whether there is something to do, nobody does it, and any thread may.
     fn may_run_here(&self) -> bool;
@@ -290,7 +291,7 @@ impl<A: Actor> Target for Cell<A> {
         self.schedule();
     }
 
-    fn run_here(self: Arc<Self>, has_turn: bool, is_over: &dyn Fn() -> bool) {
+    fn run_here(self: Arc<Self>, has_turn: bool, caller: &Caller<'_>) {
         if self.thread().is_some() {
             return;
         }
@@ -309,7 +310,7 @@ impl<A: Actor> Target for Cell<A> {
             queue.claim_unasked()
         };
         if claimed {
-            super::runner::run_here(self, &mut stack, is_over);
+            super::runner::run_here(self, &mut stack, caller);
         }
     }
 

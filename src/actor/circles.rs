@@ -190,8 +190,7 @@ impl Node for Arc<dyn Target> {
     fn wait(&self, visit: &mut dyn FnMut(&Self)) -> Option<u64> {
         let core = self.core();
         let stuck = core.wait_slot.look(|record| {
-            let ends = core.is_killed() || record.is_late();
-            let stays = !ends || !record.is_interruptible();
+            let stays = !record.ends(core.is_killed());
             (stays && record.goal.blockers(visit)).then_some(record.number)
         });
         stuck.flatten()

@@ -17,6 +17,7 @@ use super::context::Context;
 use super::core::{Core, DRAIN, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, START, STOP, stage};
 use super::envelope::{Envelope, Ran};
 use super::frame::{Failure, Frame};
+use super::wait::Caller;
 use crate::error::StopReason;
 use crate::executor::{OwnStack, Turn, post};
 use crate::mailbox::{Released, Wakes};
@@ -47,19 +48,15 @@ pub(super) fn run<A: Actor>(cell: Arc<Cell<A>>, turn: &Turn<'_>) -> Option<Arc<C
     with_runner(cell, |runner| runner.turn(turn))
 }
 
-/// Runs the actor, which the caller has claimed, on a thread that waits for it, until `is_over`.
+/// Runs the actor, which the caller has claimed, on the caller's thread, until his wait is over.
 ///
-/// Nothing of the actor's runs here after the moment at which `is_over` has become true in a
+/// Nothing of the actor's runs here after the moment at which that has become so in a
 /// handler: what is left to do is left to the actor's own executor, its end too. So whoever waits
 /// for that moment is not kept from going on.
-pub(super) fn run_here<A: Actor>(
-    cell: Arc<Cell<A>>,
-    stack: &mut OwnStack,
-    is_over: &dyn Fn() -> bool,
-) {
+pub(super) fn run_here<A: Actor>(cell: Arc<Cell<A>>, stack: &mut OwnStack, caller: &Caller<'_>) {
     let below = post::at();
     post::rested();
-    let again = stack.run(|| with_runner(cell, |runner| runner.turn_here(is_over)));
+    let again = stack.run(|| with_runner(cell, |runner| runner.turn_here(caller)));
     if let Some(cell) = again {
         cell.schedule();
     }
@@ -100,7 +97,7 @@ impl<A: Actor> Runner<'_, A> {
             self.finish();
             return false;
         }
-        match self.guarded_batch(turn, BATCH, &|| false) {
+        match self.guarded_batch(turn, BATCH, None) {
             Batch::Idle => false,
             Batch::Again => {
                 self.requeue();
@@ -115,9 +112,9 @@ impl<A: Actor> Runner<'_, A> {
     }
 
     /// As [`turn`](Self::turn), on a thread that waits for the actor.
-    fn turn_here(&mut self, is_over: &dyn Fn() -> bool) -> bool {
+    fn turn_here(&mut self, caller: &Caller<'_>) -> bool {
         if self.core().stage() != stage::ENDING {
-            match self.guarded_batch(&Turn::on(None), u32::MAX, &is_over) {
+            match self.guarded_batch(&Turn::on(None), u32::MAX, Some(caller)) {
                 Batch::Idle => return false,
                 Batch::Again => {}
                 Batch::End(reason) => {
@@ -143,9 +140,9 @@ impl<A: Actor> Runner<'_, A> {
         &mut self,
         turn: &Turn<'_>,
         budget: u32,
-        is_over: &impl Fn() -> bool,
+        caller: Option<&Caller<'_>>,
     ) -> Batch {
-        match catch_unwind(AssertUnwindSafe(|| self.batch(turn, budget, is_over))) {
+        match catch_unwind(AssertUnwindSafe(|| self.batch(turn, budget, caller))) {
             Ok(batch) => batch,
             Err(payload) => Batch::End(self.panicked(payload)),
         }
@@ -155,15 +152,18 @@ impl<A: Actor> Runner<'_, A> {
         self.context.cell().core()
     }
 
-    /// Handles up to `budget` messages, or until `is_over`.
-    #[inline]
-    fn batch(&mut self, turn: &Turn<'_>, budget: u32, is_over: &impl Fn() -> bool) -> Batch {
+    /// Handles up to `budget` messages, or until the caller's wait is over.
+    #[inline(always)]
+    fn batch(&mut self, turn: &Turn<'_>, budget: u32, caller: Option<&Caller<'_>>) -> Batch {
         let full = budget;
         let mut budget = budget;
         loop {
             // ORDERING: Acquire pairs with the Release of whoever gave the order.
             if self.core().orders.load(Acquire) != 0
-                && let Some(reason) = self.obey()
+                && let Some(reason) = match caller {
+                    Some(caller) => caller.holding(|| self.obey()),
+                    None => self.obey(),
+                }
             {
                 return Batch::End(reason);
             }
@@ -173,11 +173,15 @@ impl<A: Actor> Runner<'_, A> {
                 let others_first = budget < full
                     && budget.is_multiple_of(LOOK_INTERVAL)
                     && turn.others_are_ready();
-                if budget == 0 || turn.was_parked() || others_first || is_over() {
+                let is_over = caller.is_some_and(|caller| (caller.is_over)());
+                if budget == 0 || turn.was_parked() || others_first || is_over {
                     return Batch::Again;
                 }
                 budget -= 1;
-                self.handle(envelope);
+                match caller {
+                    Some(caller) => caller.holding(|| self.handle(envelope)),
+                    None => self.handle(envelope),
+                }
                 // A handler may have caught a panic that dropped answers.
                 self.frame.settle_unwound(&Failure::Dropped);
             } else if let Some(batch) = self.let_go() {

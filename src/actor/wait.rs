@@ -15,6 +15,10 @@ use crate::error::WaitError;
 use crate::executor::block;
 use crate::executor::stacks::{self, Waiter};
 use crate::runtime::Runtime;
+use crate::sync::{
+    AtomicBool,
+    Ordering::{Acquire, Release},
+};
 use crate::time::{Action, Stamp, TimerKey};
 use crate::waits::Awaited;
 
@@ -31,6 +35,12 @@ pub(crate) trait Goal: Sync {
 
     /// What is awaited, in words.
     fn awaited(&self) -> Awaited;
+
+    /// Whether the waiter cannot go on now, even if what it waits for is there, it is killed, or
+    /// its deadline passes.
+    fn is_held(&self) -> bool {
+        false
+    }
 }
 
 /// What is awaited is not known to come from an actor.
@@ -73,14 +83,11 @@ impl Record<'_> {
         }
     }
 
-    /// Whether the wait ends when its actor is killed, or at its deadline.
-    pub(super) fn is_interruptible(&self) -> bool {
-        self.waker.is_some()
-    }
-
-    /// Whether its deadline has passed.
-    pub(super) fn is_late(&self) -> bool {
-        self.deadline.is_some_and(|due| self.runtime.now() >= due)
+    /// Whether the waiter goes on because its deadline has passed or, if it is, because it was
+    /// killed.
+    pub(super) fn ends(&self, is_killed: bool) -> bool {
+        let is_late = |due| self.runtime.now() >= due;
+        !self.goal.is_held() && (is_killed || self.deadline.is_some_and(is_late))
     }
 }
 
@@ -135,7 +142,7 @@ pub(super) fn shown_to_the_end<R>(
     let record = OnceCell::new();
     let mut waiting = Waiting::new(runtime, goal, None, &record);
     if let Some(frame) = waiting.frame {
-        frame.before_wait();
+        waiting.leave(frame);
         waiting.show(frame, None);
     }
     run()
@@ -178,7 +185,11 @@ pub(super) fn run_awaited(
     is_over: &dyn Fn() -> bool,
 ) -> Result<(), WaitError> {
     let Some(frame) = Frame::current() else {
-        target.clone().run_here(has_turn, is_over);
+        let caller = Caller {
+            is_over,
+            hold: None,
+        };
+        target.clone().run_here(has_turn, &caller);
         return Ok(());
     };
     let give_turn = || {
@@ -190,27 +201,76 @@ pub(super) fn run_awaited(
         give_turn();
         return Ok(());
     }
-    let goal = Buried { goal, target };
+    let goal = Buried {
+        goal,
+        target,
+        is_held: AtomicBool::new(false),
+    };
     let record = OnceCell::new();
     let mut waiting = Waiting::new(target.runtime(), &goal, None, &record);
     waiting.begin(None).inspect_err(|_| give_turn())?;
-    target
-        .clone()
-        .run_here(has_turn, &|| is_over() || frame.core().is_killed());
+    let caller = Caller {
+        is_over: &|| is_over() || frame.core().is_killed(),
+        hold: Some(&goal.is_held),
+    };
+    target.clone().run_here(has_turn, &caller);
     Ok(())
 }
 
-/// A wait whose stack is in use by the actor that is waited for: it cannot go on before that one
-/// has handled its message, even if the outcome is there.
+/// Whoever runs an actor on his thread, for the runner.
+pub(crate) struct Caller<'a> {
+    /// Whether he goes on as soon as no handler runs.
+    pub(super) is_over: &'a dyn Fn() -> bool,
+    /// Whether a handler or hook runs above him; none if nobody can wait for him.
+    pub(super) hold: Option<&'a AtomicBool>,
+}
+
+impl Caller<'_> {
+    /// Runs a handler or hook, which keeps the caller from going on.
+    #[inline]
+    pub(super) fn holding<R>(&self, run: impl FnOnce() -> R) -> R {
+        /// Lets go also if the handler panics.
+        struct LetGo<'a>(&'a AtomicBool);
+        impl Drop for LetGo<'_> {
+            fn drop(&mut self) {
+                // ORDERING: Release: before the actor can be run elsewhere, and wait there.
+                self.0.store(false, Release);
+            }
+        }
+        let Some(hold) = self.hold else {
+            return run();
+        };
+        // ORDERING: Release: before the handler can wait.
+        hold.store(true, Release);
+        let _let_go = LetGo(hold);
+        run()
+    }
+}
+
+/// A wait above which the actor runs that is waited for. While a handler of that one runs, the
+/// waiter cannot go on, even if the outcome is there; so that is an edge in any case.
+///
+/// When the handler has returned the waiter is not held any more, and that is said before the
+/// actor can be run elsewhere. So who finds the actor waiting elsewhere does not find that it holds
+/// the waiter.
 struct Buried<'a> {
     goal: &'a dyn Goal,
     target: &'a Arc<dyn Target>,
+    is_held: AtomicBool,
 }
 
 impl Goal for Buried<'_> {
     fn blockers(&self, visit: &mut dyn FnMut(&Arc<dyn Target>)) -> bool {
-        visit(self.target);
-        true
+        if self.is_held() {
+            visit(self.target);
+            return true;
+        }
+        self.goal.blockers(visit)
+    }
+
+    fn is_held(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `holding`.
+        self.is_held.load(Acquire)
     }
 
     fn awaited(&self) -> Awaited {
@@ -227,8 +287,11 @@ struct Waiting<'a> {
     frame: Option<&'a Frame>,
     /// Where the record lies that is shown to others.
     record: &'a OnceCell<Record<'a>>,
-    /// What was shown before: a wait inside of a future that is waited for is inside another.
+    /// What was shown before, while the record is shown. That is nothing, unless code that is run
+    /// while a wait is shown waits in turn.
     before: Option<*const Record<'static>>,
+    /// Whether the handler has left its spans.
+    is_away: bool,
     timer: Option<TimerKey>,
 }
 
@@ -247,6 +310,7 @@ impl<'a> Waiting<'a> {
             frame: Frame::current(),
             record,
             before: None,
+            is_away: false,
             timer: None,
         }
     }
@@ -259,7 +323,7 @@ impl<'a> Waiting<'a> {
         };
         let first = self.before.is_none();
         if first {
-            frame.before_wait();
+            self.leave(frame);
             self.show(frame, waker);
         }
         if frame.core().is_killed() {
@@ -270,6 +334,11 @@ impl<'a> Waiting<'a> {
             circles::refuse(frame, self.goal, || self.hide(frame))?;
         }
         Ok(())
+    }
+
+    fn leave(&mut self, frame: &Frame) {
+        frame.before_wait();
+        self.is_away = true;
     }
 
     fn show(&mut self, frame: &Frame, waker: Option<&Waker>) {
@@ -308,7 +377,6 @@ impl<'a> Waiting<'a> {
                 stack.note_waiter(None);
             }
         }
-        frame.after_wait();
     }
 
     fn set_timer(&mut self, due: Instant, waker: &Waker) {
@@ -322,6 +390,9 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some(frame) = self.frame {
             self.hide(frame);
+            if self.is_away {
+                frame.after_wait();
+            }
         }
         if let Some(timer) = self.timer {
             self.runtime.timers.cancel(timer);

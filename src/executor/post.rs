@@ -34,7 +34,7 @@ pub(crate) struct Post {
     at: AtomicUsize,
     /// How many turns the thread has begun.
     turns: AtomicU64,
-    /// The system to whose watch the post was shown last.
+    /// The number of the watch to which the post was shown last.
     shown_to: AtomicUsize,
     /// Whether the thread had nothing to do before.
     rested: AtomicBool,
@@ -151,10 +151,9 @@ impl Post {
 
     #[cold]
     fn begin_work(&self, watch: &Arc<Watch>) {
-        let system = Arc::as_ptr(watch).addr();
         // ORDERING: Relaxed: used by this thread only.
         self.rested.store(false, Relaxed);
-        if self.shown_to.swap(system, Relaxed) != system {
+        if self.shown_to.swap(watch.number, Relaxed) != watch.number {
             watch.show();
         }
         self.announce(watch);
@@ -200,6 +199,8 @@ impl AtWork {
 
 /// Who watches the threads of one system; see the [module](self).
 pub(crate) struct Watch {
+    /// Tells watches apart, also of systems that have ended; not 0.
+    number: usize,
     is_on: AtomicBool,
     posts: Mutex<Vec<Weak<Post>>>,
     /// Has the sampler begin. None if nobody is to watch.
@@ -208,7 +209,10 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn new() -> Arc<Self> {
+        static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(1);
         Arc::new(Self {
+            // ORDERING: Relaxed: only uniqueness counts.
+            number: NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
             is_on: AtomicBool::new(false),
             posts: Mutex::new(Vec::new()),
             begin: OnceLock::new(),

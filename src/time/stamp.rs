@@ -60,6 +60,7 @@ impl Origin {
     pub(super) fn duration(&self, ticks: u64) -> Duration {
         let passed = self.instant.elapsed();
         let all = self.stamp().ticks_since(self.stamp).max(1);
-        passed.mul_f64(ticks as f64 / all as f64)
+        // Not more than all, also if the counter was set back meanwhile.
+        passed.mul_f64((ticks as f64 / all as f64).min(1.0))
     }
 }
