@@ -81,7 +81,7 @@ impl<R: Send + 'static> Reply<R> {
     /// Waits for the answer.
     ///
     /// In a handler of the pool the handler's stack is parked and its worker goes on with other
-    /// actors. On a plain thread or an actor's own thread, that thread runs the asked actor's
+    /// actors. On a plain thread, that thread runs the asked actor's
     /// handlers until the answer is there, if nobody else runs them and the answer is not one
     /// that may be put off; otherwise it sleeps. A panic in what runs here stays with its actor.
     /// In an async task, that thread is one of its executor: await the reply there.
