@@ -1,9 +1,11 @@
 //! Actors and helpers that several topics use.
 
+mod depth;
 mod numbers;
 mod player;
 mod process;
 
+pub(crate) use depth::{KIB, MIB, go_down};
 pub(crate) use numbers::{Numbers, telling_seed};
 pub(crate) use player::{Act, Note, Player, act};
 pub(crate) use process::{alone, alone_knowing};

@@ -6,7 +6,7 @@ use std::thread;
 
 use greenroom::{ActorId, AskError, SendError, WaitError, WaitPath};
 
-use super::{handled, here, occupy, place, players};
+use super::{handled, here, occupy, open_players, place, players};
 use crate::support::{Note, Player, act, in_pools};
 
 fn path_of<R: std::fmt::Debug>(outcome: Result<R, AskError>) -> WaitPath {
@@ -27,7 +27,7 @@ fn waiters(path: &WaitPath) -> Vec<ActorId> {
 fn two_actors_on_one_callers_thread_that_ask_each_other_are_told_at_the_call_that_closes_it() {
     in_pools(|system| {
         let _gates = occupy(system);
-        let [first, second] = players(system);
+        let [first, second] = open_players(system);
         let asked = second.clone();
         let path = first.ask(act(move |_, ctx| {
             let own = ctx.addr();
@@ -47,7 +47,7 @@ fn a_wait_for_room_or_for_the_end_of_an_actor_below_is_refused() {
         let gates = occupy(system);
         let options = system.actor().capacity(1);
         let first = options.spawn(Player::default()).unwrap();
-        let [second] = players(system);
+        let [second] = open_players(system);
         let asked = second.clone();
         let refusals = first.ask(act(move |_, ctx| {
             let own = ctx.addr();
@@ -76,7 +76,7 @@ fn a_wait_for_room_or_for_the_end_of_an_actor_below_is_refused() {
 fn an_actor_in_the_middle_of_a_chain_below_is_part_of_a_circle() {
     in_pools(|system| {
         let _gates = occupy(system);
-        let [first, second, third] = players(system);
+        let [first, second, third] = open_players(system);
         let (asked, last, middle) = (second.clone(), third.clone(), second.clone());
         let path = first.ask(act(move |_, _| {
             let path = asked.ask(act(move |_, _| {

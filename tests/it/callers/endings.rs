@@ -335,7 +335,9 @@ fn a_thread_that_unwinds_is_refused_and_runs_nothing() {
 fn a_handler_that_runs_here_and_unwinds_is_refused_too() {
     in_pools(|system| {
         let gates = occupy(system);
-        let (mortal, told) = mortal(system);
+        let (traces, told) = mpsc::channel();
+        let options = system.actor().run_on_callers();
+        let mortal = options.spawn(Mortal { traces }).unwrap();
         let player = system.spawn(Player::default());
         let asked = mortal.clone();
         let (tell, outcome) = mpsc::channel();

@@ -6,15 +6,20 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use greenroom::testkit::ManualClock;
-use greenroom::{Addr, AskError, Awaited, DeferredHandler, ReplyTo, System, WaitError};
+use greenroom::{Addr, Awaited, DeferredHandler, ReplyTo, System};
 
-use super::{begun, handled, here, occupy, place, players, snapshot_of};
+use super::{
+    handled, here, occupy, occupy_some, open_player, open_players, place, players, snapshot_of,
+    workers,
+};
 use crate::support::{
-    Borrow, Debtor, Entry, Log, Note, Pay, Player, Seen, act, alone, close_the_books, end_of,
+    Borrow, Debtor, Entry, Gate, Log, Note, Pay, Player, Seen, act, alone, close_the_books,
     eventually, gate, in_pools, in_time, pool,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+/// How many actors a thread runs on top of each other.
+const MOST: usize = 16;
 
 // What such a handler may do.
 
@@ -22,10 +27,11 @@ const SECOND: Duration = Duration::from_secs(1);
 fn a_handler_on_the_thread_of_a_caller_spawns_sends_and_asks_as_in_the_pool() {
     in_pools(|system| {
         let gates = occupy(system);
-        let [player, other] = players(system);
+        let [player, other] = open_players(system);
         let sent_to = other.clone();
         let places = player.ask(act(move |_, ctx| {
-            let child = ctx.spawn(Player::default());
+            let options = ctx.actor().run_on_callers();
+            let child = options.spawn(Player::default()).expect("it is spawned");
             child.send(Note(1)).expect("there is room");
             sent_to.send(Note(2)).expect("there is room");
             let kept = sent_to.ask(place());
@@ -39,41 +45,34 @@ fn a_handler_on_the_thread_of_a_caller_spawns_sends_and_asks_as_in_the_pool() {
     });
 }
 
-/// Where the actors of a chain ran of which each asks the next one and waits.
-fn chain(system: &System, length: usize) -> Vec<ThreadId> {
-    let last = system.spawn(Player::default());
-    let mut ask: Box<dyn FnOnce() -> Vec<ThreadId> + Send> =
-        Box::new(move || vec![last.ask(place()).wait().expect("the last one answers")]);
-    let mut links = Vec::new();
-    for _ in 1..length {
-        let link = system.spawn(Player::default());
-        links.push(link.clone());
-        let next = ask;
-        ask = Box::new(move || {
-            let reply = link.ask(act(move |_, _| {
-                let mut places = next();
-                places.push(here());
-                places
-            }));
-            reply.wait().expect("a link answers")
-        });
+/// Asks the link of this number, which asks the next one and waits, to the last one; tells where
+/// they ran, the last one first. The workers are let go before the link that no stack is left for.
+fn places_along(links: &Arc<[Addr<Player>]>, number: usize, mut gates: Vec<Gate>) -> Vec<ThreadId> {
+    let Some(link) = links.get(number) else {
+        return Vec::new();
+    };
+    if number == MOST {
+        gates.clear();
     }
-    ask()
+    let next = links.clone();
+    let reply = link.ask(act(move |_, _| {
+        let mut places = places_along(&next, number + 1, gates);
+        places.push(here());
+        places
+    }));
+    reply.wait().expect("a link answers")
 }
 
 #[test]
-fn a_chain_of_eight_actors_that_wait_for_the_next_one_runs_on_the_thread_that_asked() {
+fn a_chain_of_actors_that_wait_for_the_next_one_runs_on_the_thread_that_asked_up_to_sixteen() {
     in_pools(|system| {
-        let _gates = occupy(system);
-        assert_eq!(chain(system, 8), [here(); 8]);
-    });
-}
-
-#[test]
-fn a_chain_of_a_hundred_actors_that_any_thread_may_run_is_answered() {
-    in_pools(|system| {
-        for _ in 0..20 {
-            assert_eq!(chain(system, 100).len(), 100);
+        for length in [1, 8, MOST, MOST + 1, 100] {
+            let links: Vec<_> = (0..length).map(|_| open_player(system)).collect();
+            let mut places = places_along(&links.into(), 0, occupy(system));
+            places.reverse();
+            let (nested, others) = places.split_at(length.min(MOST));
+            assert!(nested.iter().all(|place| *place == here()), "{length}");
+            assert!(others.iter().all(|place| *place != here()), "{length}");
         }
     });
 }
@@ -81,9 +80,13 @@ fn a_chain_of_a_hundred_actors_that_any_thread_may_run_is_answered() {
 #[test]
 fn threads_that_ask_along_the_same_chain_are_all_answered() {
     in_pools(|system| {
-        let mut links: Vec<Addr<Player>> = Vec::new();
-        links.extend(players::<20>(system));
-        let links: Arc<[_]> = links.into();
+        // Each third one may not be run by the handler that waits for it.
+        let links: Arc<[_]> = (0..20)
+            .map(|number| match number % 3 {
+                0 => system.spawn(Player::default()),
+                _ => open_player(system),
+            })
+            .collect();
         let askers: Vec<_> = (0..4_usize)
             .map(|asker| {
                 let links = links.clone();
@@ -114,10 +117,13 @@ fn a_chain_of_ten_thousand_actors_that_wait_for_the_next_one_is_answered() {
     // An overflow ends the process.
     alone(|| {
         let system = pool(2);
-        let links: Vec<_> = (0..10_000)
-            .map(|_| system.spawn(Player::default()))
-            .collect();
-        assert_eq!(climb(&links.into(), 0), 10_000);
+        for player in [
+            |system: &System| system.spawn(Player::default()),
+            open_player,
+        ] {
+            let links: Vec<_> = (0..10_000).map(|_| player(&system)).collect();
+            assert_eq!(climb(&links.into(), 0), 10_000);
+        }
         close_the_books(&system);
     });
 }
@@ -172,7 +178,7 @@ fn a_handler_on_the_thread_of_a_caller_waits_for_an_actor_that_a_worker_runs() {
         let log = system.spawn(Log::default());
         log.send(hold).unwrap();
         gate.wait_until_held();
-        let gates = occupy_others(system, 1);
+        let gates = occupy_some(system, system.snapshot().workers.len() - 1);
         let [player] = players(system);
         let asked = log.clone();
         let answer = player.ask(act(move |_, _| {
@@ -186,32 +192,69 @@ fn a_handler_on_the_thread_of_a_caller_waits_for_an_actor_that_a_worker_runs() {
     });
 }
 
-/// As [`occupy`], with so many workers that are occupied already.
-fn occupy_others(system: &System, occupied: usize) -> Vec<crate::support::Gate> {
-    let workers = system.snapshot().workers.len();
-    let gates = (occupied..workers).map(|_| {
-        let (hold, gate) = gate();
-        let log = system.spawn(Log::default());
-        log.send(hold).expect("there is room");
-        gate.wait_until_held();
-        gate
-    });
-    gates.collect()
+/// Has a handler do this that waits on a thread: it is run by who asks here, or by a thread of its
+/// actor's own. It is given what occupies all workers.
+fn on_a_thread<R: Send + 'static>(
+    system: &System,
+    of_its_own: bool,
+    scene: impl FnOnce(Vec<Gate>) -> R + Send + 'static,
+) -> R {
+    let gates = occupy(system);
+    let waiter = match of_its_own {
+        false => system.spawn(Player::default()),
+        true => system.actor().spawn_thread(Player::default).unwrap(),
+    };
+    let told = waiter.ask(act(move |_, _| (here(), scene(gates))));
+    let (place, told) = told.wait().unwrap();
+    assert_eq!(place != here(), of_its_own);
+    told
 }
 
 #[test]
-fn an_actor_on_its_own_thread_runs_the_actor_of_the_pool_for_which_it_waits() {
+fn a_handler_on_a_thread_runs_the_actor_for_which_it_waits_if_that_one_allows_it() {
     in_pools(|system| {
-        let _gates = occupy(system);
-        let [asked] = players(system);
-        let own = system.actor().spawn_thread(Player::default).unwrap();
-        let places = own.ask(act(move |_, _| {
-            let asked = asked.ask(place()).wait().expect("it answers");
-            (here(), asked)
-        }));
-        let (own, asked) = places.wait().unwrap();
-        assert_eq!(own, asked);
-        assert_ne!(own, here());
+        for of_its_own in [false, true] {
+            let asked = open_player(system);
+            let [own, asked] = on_a_thread(system, of_its_own, move |_gates| {
+                [here(), asked.ask(place()).wait().expect("it answers")]
+            });
+            assert_eq!(own, asked);
+        }
+    });
+}
+
+#[test]
+fn a_handler_on_a_thread_is_answered_by_a_worker_if_the_asked_actor_does_not_say_otherwise() {
+    in_pools(|system| {
+        let workers = workers(system);
+        for of_its_own in [false, true] {
+            for _ in 0..20 {
+                let asked = system.spawn(Player::default());
+                let place = on_a_thread(system, of_its_own, move |gates| {
+                    drop(gates);
+                    asked.ask(place()).wait().expect("it answers")
+                });
+                assert!(workers.contains(&place));
+            }
+        }
+    });
+}
+
+#[test]
+fn an_actor_that_a_handler_on_a_thread_waits_for_is_run_by_a_plain_thread_that_waits_too() {
+    in_pools(|system| {
+        for of_its_own in [false, true] {
+            let asked = system.spawn(Player::default());
+            let helped = asked.clone();
+            let first = on_a_thread(system, of_its_own, move |_gates| {
+                let first = asked.ask(place());
+                let helper = thread::spawn(move || helped.ask(place()).wait().unwrap() == here());
+                let first = first.wait().expect("it answers");
+                assert!(helper.join().unwrap());
+                first
+            });
+            assert!(first != here() && !workers(system).contains(&first));
+        }
     });
 }
 
@@ -219,7 +262,7 @@ fn an_actor_on_its_own_thread_runs_the_actor_of_the_pool_for_which_it_waits() {
 fn an_actor_below_is_seen_to_wait_for_the_one_that_runs_on_top_of_it() {
     in_pools(|system| {
         let _gates = occupy(system);
-        let [below, above] = players(system);
+        let [below, above] = open_players(system);
         let looker = system.clone();
         let asked = above.clone();
         let waits = below.ask(act(move |_, _| {
@@ -264,7 +307,7 @@ fn an_answer_that_was_put_off_is_there_although_its_handler_waits_for_the_asker_
     in_pools(|system| {
         for on_a_thread in [false, true] {
             let gates = occupy(system);
-            let [asked] = players(system);
+            let asked = open_player(system);
             let asker = match on_a_thread {
                 false => system.spawn(Player::default()),
                 true => system.actor().spawn_thread(Player::default).unwrap(),
@@ -286,7 +329,7 @@ fn room_is_there_although_the_handler_that_made_it_waits_for_the_sender_next() {
     in_pools(|system| {
         for on_a_thread in [false, true] {
             let gates = occupy(system);
-            let options = system.actor().capacity(1);
+            let options = system.actor().capacity(1).run_on_callers();
             let full = options.spawn(Player::default()).unwrap();
             let sender = match on_a_thread {
                 false => system.spawn(Player::default()),
@@ -327,106 +370,5 @@ fn a_handler_on_the_thread_of_a_caller_waits_for_an_answer_that_somebody_else_gi
         });
         assert_eq!(answer.wait().unwrap(), 7);
         payer.join().unwrap();
-    });
-}
-
-// Kills.
-
-#[test]
-fn a_kill_of_an_actor_below_ends_its_wait_after_the_message_that_runs_on_top() {
-    in_pools(|system| {
-        let gates = occupy(system);
-        let [below, above] = players(system);
-        let (hold, gate) = gate();
-        let log = system.spawn(Log::default());
-        let (asked, held) = (above.clone(), log.clone());
-        let asker = {
-            let below = below.clone();
-            thread::spawn(move || {
-                let outcome = below.ask(act(move |_, ctx| {
-                    // On top runs what stands before the request: it waits for the log, which
-                    // holds on the same thread.
-                    asked
-                        .send(act(move |_, _| held.ask(hold).wait().expect("it is held")))
-                        .expect("there is room");
-                    let first = asked.ask(Note(1)).wait();
-                    let second = asked.ask(Note(2)).wait();
-                    let killed = WaitError::Interrupted;
-                    assert_eq!(ctx.sleep(SECOND), Err(killed));
-                    (first, second)
-                }));
-                outcome.wait()
-            })
-        };
-        gate.wait_until_held();
-        below.kill();
-        gate.open();
-        let (first, second) = asker.join().unwrap().expect("the handler returns");
-        for outcome in [first, second] {
-            assert!(
-                matches!(outcome, Err(AskError::Wait(WaitError::Interrupted))),
-                "{outcome:?}"
-            );
-        }
-        drop(gates);
-        assert_eq!(end_of(&below), greenroom::StopReason::Killed);
-        handled(system, &above, 1);
-        eventually("the requests are skipped", || {
-            snapshot_of(system, &above).counts.cancelled == 2
-        });
-    });
-}
-
-#[test]
-fn an_actor_that_was_asked_by_a_killed_one_goes_on_with_what_it_is_sent() {
-    in_pools(|system| {
-        for on_a_thread in [false, true] {
-            let asked = begun(system);
-            let gates = occupy(system);
-            let asker = match on_a_thread {
-                false => system.spawn(Player::default()),
-                true => system.actor().spawn_thread(Player::default).unwrap(),
-            };
-            let to = asked.clone();
-            let refused = asker.ask(act(move |_, ctx| {
-                ctx.addr().kill();
-                to.ask(Note(1)).wait()
-            }));
-            assert!(matches!(
-                refused.wait().unwrap(),
-                Err(AskError::Wait(WaitError::Interrupted))
-            ));
-            drop(gates);
-            asked.send(Note(2)).unwrap();
-            handled(system, &asked, 2);
-        }
-    });
-}
-
-#[test]
-fn a_shutdown_ends_the_waits_of_handlers_on_the_thread_of_a_caller() {
-    in_time(|| {
-        let system = pool(1);
-        let [below, above] = players(&system);
-        let asked = above.clone();
-        let asker = thread::spawn(move || {
-            let asleep = below.ask(act(move |_, _| {
-                let asleep = asked.ask(act(|_, ctx| ctx.sleep(Duration::from_secs(3600))));
-                asleep.wait()
-            }));
-            asleep.wait()
-        });
-        eventually("both wait", || system.waits().len() == 2);
-        let report = system.shutdown_now(SECOND);
-        assert!(report.unfinished.len() <= 2, "{report}");
-        let outcome = asker.join().unwrap().expect("the handler below returns");
-        assert!(
-            matches!(
-                outcome,
-                Ok(Err(WaitError::Interrupted)) | Err(AskError::Wait(WaitError::Interrupted))
-            ),
-            "{outcome:?}"
-        );
-        eventually("both end", || system.snapshot().actors.is_empty());
     });
 }

@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 
-use super::{begun, handled, here, occupy, place, snapshot_of};
+use super::{
+    all_workers_sleep, begun, handled, here, occupy, occupy_some, open_player, place, snapshot_of,
+};
 use crate::support::{
-    Note, PATIENCE, Player, act, alone, close_the_books, end_of, eventually, in_a_pool, in_pools,
-    pool,
+    Gate, Note, PATIENCE, Player, act, alone, close_the_books, end_of, eventually, in_a_pool,
+    in_pools, pool,
 };
 
 // Replies that nobody waits for.
@@ -145,28 +147,32 @@ fn a_request_is_handled_while_its_thread_waits_for_a_plain_channel() {
 #[test]
 fn a_request_from_a_handler_on_the_thread_of_a_caller_is_handled_after_that_one_has_returned() {
     in_pools(|system| {
-        let [first, second] = [0; 2].map(|_| begun(system));
-        let gates = occupy(system);
-        let asked = second.clone();
-        let kept = first.ask(act(move |_, _| asked.ask(place())));
-        let kept = kept.wait().unwrap();
-        drop(gates);
-        handled(system, &second, 2);
-        assert_ne!(kept.wait().unwrap(), here());
+        for second in [begun(system), open_player(system)] {
+            let first = begun(system);
+            let begun = snapshot_of(system, &second).counts.handled;
+            let gates = occupy(system);
+            let asked = second.clone();
+            let kept = first.ask(act(move |_, _| asked.ask(place())));
+            let kept = kept.wait().unwrap();
+            drop(gates);
+            handled(system, &second, begun + 1);
+            assert_ne!(kept.wait().unwrap(), here());
+        }
     });
 }
 
 #[test]
 fn a_request_from_an_actor_on_its_own_thread_whose_reply_is_kept_is_handled() {
     in_pools(|system| {
-        let player = system.spawn(Player::default());
         let own = system.actor().spawn_thread(Player::default).unwrap();
-        for number in 1..=20 {
-            let asked = player.clone();
-            let kept = own.ask(act(move |_, _| asked.ask(Note(1))));
-            let kept = kept.wait().unwrap();
-            handled(system, &player, number);
-            kept.wait().unwrap();
+        for player in [system.spawn(Player::default()), open_player(system)] {
+            for number in 1..=20 {
+                let asked = player.clone();
+                let kept = own.ask(act(move |_, _| asked.ask(Note(1))));
+                let kept = kept.wait().unwrap();
+                handled(system, &player, number);
+                kept.wait().unwrap();
+            }
         }
     });
 }
@@ -265,6 +271,27 @@ fn two_requests_before_two_waits_run_at_the_same_time() {
     }
 }
 
+#[test]
+fn a_request_whose_reply_is_kept_is_handled_although_the_worker_that_looked_around_is_held() {
+    for (workers, held) in [(2, 1), (8, 1), (8, 7)] {
+        in_a_pool(workers, |system| {
+            let player = begun(system);
+            for round in 0..20 {
+                eventually("all sleep", || all_workers_sleep(system));
+                player.ask(Note(round)).wait().unwrap();
+                // One of them sleeps for a limited time, to look at what is left to threads.
+                eventually("all sleep", || all_workers_sleep(system));
+                let gates = occupy_some(system, held);
+                let (tell, told) = mpsc::channel();
+                let reply = player.ask(act(move |_, _| tell.send(7).expect("the test listens")));
+                assert_eq!(told.recv_timeout(PATIENCE), Ok(7));
+                gates.into_iter().for_each(Gate::open);
+                reply.wait().unwrap();
+            }
+        });
+    }
+}
+
 // Two systems, and the end of one.
 
 #[test]
@@ -284,19 +311,6 @@ fn requests_of_one_thread_to_two_systems_are_all_handled() {
                 asked.ask(Note(0)).wait().unwrap();
                 kept.wait().unwrap();
             }
-        });
-    });
-}
-
-#[test]
-fn an_actor_asks_an_actor_of_another_system_on_the_thread_of_a_caller() {
-    in_pools(|first| {
-        in_a_pool(1, |second| {
-            let _gates = [occupy(first), occupy(second)];
-            let near = first.spawn(Player::default());
-            let far = second.spawn(Player::default());
-            let asked = near.ask(act(move |_, _| far.ask(place()).wait().unwrap()));
-            assert_eq!(asked.wait().unwrap(), here());
         });
     });
 }

@@ -6,7 +6,7 @@ use std::thread::ThreadId;
 
 use greenroom::{Addr, System};
 
-use super::{handled, here, occupy, place, snapshot_of};
+use super::{all_workers_sleep, handled, here, occupy, place, snapshot_of};
 use crate::support::{Act, Note, Player, act, eventually, in_pools};
 
 /// A note, and where it was made.
@@ -128,10 +128,7 @@ fn a_request_that_was_withdrawn_is_not_run_by_the_next_who_waits() {
         let counts = snapshot_of(system, &player).counts;
         assert_eq!((counts.cancelled, counts.handled), (2, 2), "{counts}");
         drop(gates);
-        eventually("the pool finds nothing to do", || {
-            let workers = system.snapshot().workers;
-            workers.iter().all(|worker| worker.asleep)
-        });
+        eventually("the pool finds nothing to do", || all_workers_sleep(system));
         assert_eq!(snapshot_of(system, &player).counts, counts);
     });
 }

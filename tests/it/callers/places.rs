@@ -10,7 +10,7 @@ use greenroom::{
     wait_any,
 };
 
-use super::{here, occupy, place};
+use super::{here, occupy, open_player, place};
 use crate::support::{
     Act, Note, PATIENCE, Player, act, end_of, eventually, in_pools, in_time, under_seed,
 };
@@ -24,11 +24,6 @@ impl DeferredHandler<PlaceLater> for Player {
     fn handle_deferred(&mut self, _: PlaceLater, reply: ReplyTo<ThreadId>, _: &mut Context<Self>) {
         reply.send(here());
     }
-}
-
-fn open_player(system: &System) -> Addr<Player> {
-    let options = system.actor().run_on_callers();
-    options.spawn(Player::default()).expect("it is spawned")
 }
 
 // Here.

@@ -1,7 +1,6 @@
 //! The memory of stacks: how much there is of it, what lies at its end, and when it is given back.
 
 use std::error::Error;
-use std::hint::black_box;
 use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -10,23 +9,7 @@ use greenroom::testkit::{ManualClock, Stepper};
 use greenroom::{AskError, BuildError, System, SystemBuilder};
 
 use super::{HOUR, parked_stacks, sleep_for};
-use crate::support::{Act, PATIENCE, Player, act, alone, eventually, in_time};
-
-const KIB: usize = 1 << 10;
-const MIB: usize = 1 << 20;
-
-/// Reaches so many bytes down the stack, by frames of somewhat more than `FRAME` bytes.
-#[inline(never)]
-fn go_down<const FRAME: usize>(bytes: usize) -> usize {
-    let mut frame = [1_u8; FRAME];
-    black_box(&mut frame);
-    let below = match bytes.checked_sub(FRAME) {
-        Some(left) => go_down::<FRAME>(left),
-        None => 0,
-    };
-    // Keeps the frame until the call is over.
-    below + usize::from(black_box(&frame)[FRAME - 1])
-}
+use crate::support::{Act, KIB, MIB, PATIENCE, Player, act, alone, eventually, go_down, in_time};
 
 fn stacks_of(bytes: usize) -> (SystemBuilder, ManualClock) {
     let clock = ManualClock::new();
