@@ -146,9 +146,12 @@ impl<R: Send + 'static> Reply<R> {
         else {
             return Ok(());
         };
-        // A request in line may be answered while a handler runs: when the mailbox closes.
-        let allowed =
-            in_line.is_none() && (deadline.is_none() || asked.target.core().runs_on_callers());
+        let expires = in_line.as_ref().is_some_and(|line| line.expiry.is_some());
+        let untimed = deadline.is_none() && !expires;
+        // A request in line may be answered while a handler runs: when the mailbox closes. Who
+        // waits for a handler that lies below would have to go on then.
+        let answers_last = in_line.is_none() || Frame::current().is_none();
+        let allowed = answers_last && (untimed || asked.target.core().runs_on_callers());
         let allowed = allowed && asked.target.core().may_be_run_by_caller();
         if asked.request.deferred || !allowed || !may_run_here() {
             self.pass_on();

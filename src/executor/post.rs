@@ -44,7 +44,11 @@ pub(crate) struct Post {
 }
 
 /// Owns the post of a thread that has not ended.
-struct Owner(Arc<Post>);
+struct Owner {
+    post: Arc<Post>,
+    /// The watch to which the post was shown last.
+    watch: Option<Arc<Watch>>,
+}
 
 impl Drop for Owner {
     fn drop(&mut self) {
@@ -70,8 +74,11 @@ fn here() -> Option<&'static Post> {
 fn make_here() -> Option<&'static Post> {
     let made = MINE.try_with(|mine| {
         let mut mine = mine.borrow_mut();
-        let Owner(post) = mine.get_or_insert_with(|| Owner(Arc::new(Post::new())));
-        HERE.set(Arc::as_ptr(post));
+        let owner = mine.get_or_insert_with(|| Owner {
+            post: Arc::new(Post::new()),
+            watch: None,
+        });
+        HERE.set(Arc::as_ptr(&owner.post));
     });
     // A thread that ends has no post any more.
     made.ok().and_then(|()| here())
@@ -110,6 +117,10 @@ pub(crate) fn at() -> usize {
 pub(crate) fn resume(at: usize) {
     if let Some(post) = here() {
         post.run(at);
+        // ORDERING: Relaxed: used by this thread only.
+        if at != 0 && post.rested.load(Relaxed) {
+            post.resume_work();
+        }
     }
 }
 
@@ -154,9 +165,28 @@ impl Post {
         // ORDERING: Relaxed: used by this thread only.
         self.rested.store(false, Relaxed);
         if self.shown_to.swap(watch.number, Relaxed) != watch.number {
-            watch.show();
+            let shown = MINE.try_with(|mine| {
+                if let Some(owner) = &mut *mine.borrow_mut() {
+                    watch.show(&owner.post);
+                    owner.watch.replace(watch.clone())
+                } else {
+                    None
+                }
+            });
+            drop(shown);
         }
         self.announce(watch);
+    }
+
+    /// As [`begin_work`](Self::begin_work), for the watch to which the post was shown last.
+    #[cold]
+    fn resume_work(&self) {
+        // ORDERING: Relaxed: used by this thread only.
+        self.rested.store(false, Relaxed);
+        let watch = MINE.try_with(|mine| mine.borrow().as_ref()?.watch.clone());
+        if let Ok(Some(watch)) = watch {
+            self.announce(&watch);
+        }
     }
 
     fn announce(&self, watch: &Watch) {
@@ -224,18 +254,12 @@ impl Watch {
         let _ = self.begin.set(Box::new(begin));
     }
 
-    /// Adds the post of this thread.
-    fn show(&self) {
+    /// Adds the post of a thread.
+    fn show(&self, post: &Arc<Post>) {
         if self.begin.get().is_none() {
             return;
         }
-        let post = MINE.try_with(|mine| {
-            let mine = mine.borrow();
-            mine.as_ref().map(|Owner(post)| Arc::downgrade(post))
-        });
-        let Ok(Some(post)) = post else {
-            return;
-        };
+        let post = Arc::downgrade(post);
         let mut posts = self.posts.lock();
         posts.retain(|post| post.strong_count() > 0);
         if !posts.iter().any(|known| known.ptr_eq(&post)) {
