@@ -86,6 +86,17 @@ fn is_waiting<A: Actor>(system: &System, addr: &Addr<A>) -> bool {
     actor.is_some_and(|actor| matches!(actor.state, ActorState::Waiting { .. }))
 }
 
+/// Ends the system and waits for its threads: the process ends next.
+fn end(system: System) {
+    assert!(system.shutdown(SECOND).is_clean());
+    drop(system);
+    #[cfg(target_os = "linux")]
+    eventually("its threads end", || {
+        let threads = crate::support::threads();
+        threads.iter().all(|name| !name.starts_with("stage"))
+    });
+}
+
 #[test]
 fn a_slow_handler_is_named_and_again_when_it_has_taken_twice_as_long() {
     alone(|| {
@@ -124,6 +135,7 @@ fn a_slow_handler_is_named_and_again_when_it_has_taken_twice_as_long() {
         log.ask(Seen).wait_for(PATIENCE).unwrap();
         clock.advance(100 * SECOND);
         assert_eq!(warnings.take(), [""; 0], "it has ended");
+        end(system);
     });
 }
 
@@ -157,6 +169,7 @@ fn many_quick_handlers_in_one_turn_are_not_slow() {
         }
         log.ask(Seen).wait_for(PATIENCE).unwrap();
         assert_eq!(warnings.take(), [""; 0]);
+        end(system);
     });
 }
 
@@ -199,6 +212,7 @@ fn a_handler_on_a_thread_of_its_own_or_of_a_caller_is_named_with_that_thread() {
         has_all(&lines[0], &["Hold", "thread=\"caller\""]);
         release.send(()).unwrap();
         asker.unwrap().join().unwrap();
+        end(system);
     });
 }
 
@@ -227,6 +241,7 @@ fn a_handler_that_waits_is_not_slow_and_one_that_was_resumed_may_be() {
         has_all(&lines[0], &["a handler is slow", "Player", "Act"]);
         release.send(()).unwrap();
         player.ask(Note(1)).wait_for(PATIENCE).unwrap();
+        end(system);
     });
 }
 
@@ -294,6 +309,7 @@ fn a_long_wait_is_named_once_with_what_is_awaited_and_a_sleep_is_not() {
         assert_eq!(again.wait_for(PATIENCE).unwrap(), 6);
         sleeper.kill();
         end_of(&sleeper);
+        end(system);
     });
 }
 
@@ -314,5 +330,6 @@ fn warnings_that_are_not_wanted_are_not_given() {
         assert_eq!(warnings.take(), [""; 0]);
         release.send(()).unwrap();
         assert_eq!(wait.wait_for(PATIENCE).unwrap(), 0);
+        end(system);
     });
 }
