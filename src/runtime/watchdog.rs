@@ -248,8 +248,9 @@ impl Runtime {
                 may_be_named = true;
                 continue;
             }
-            memory.named.insert(number);
-            if !is_named {
+            // An actor whose stack is being parked is met twice.
+            let is_first = memory.named.insert(number);
+            if !is_named && is_first {
                 tracing::warn!(
                     target: "greenroom",
                     actor = %wait.actor.id,

@@ -36,7 +36,7 @@ impl StackLimits {
         const MANY: usize = 64;
         // ORDERING: Relaxed, as above.
         let left = self.max_stacks.saturating_sub(self.live.load(Relaxed));
-        left >= self.max_stacks / 2 || left >= MANY.max(self.max_stacks / 16)
+        left >= self.max_stacks.div_ceil(2) || left >= MANY.max(self.max_stacks / 16)
     }
 
     pub(in crate::executor) fn dismiss(&self) {
