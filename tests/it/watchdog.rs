@@ -86,6 +86,14 @@ fn is_waiting<A: Actor>(system: &System, addr: &Addr<A>) -> bool {
     actor.is_some_and(|actor| matches!(actor.state, ActorState::Waiting { .. }))
 }
 
+/// Waits until no worker is in the middle of a turn: the clock jumps, and a turn that a jump falls
+/// into is as long as the jump.
+fn settle(system: &System) {
+    eventually("all workers sleep", || {
+        system.snapshot().workers.iter().all(|worker| worker.asleep)
+    });
+}
+
 /// Ends the system and waits for its threads: the process ends next.
 fn end(system: System) {
     assert!(system.shutdown(SECOND).is_clean());
@@ -232,6 +240,7 @@ fn a_handler_that_waits_is_not_slow_and_one_that_was_resumed_may_be() {
         });
         player.send(nap).unwrap();
         eventually("it sleeps", || is_waiting(&system, &player));
+        settle(&system);
         clock.advance(100 * SECOND);
         has_woken.recv_timeout(PATIENCE).unwrap();
         assert_eq!(warnings.take(), [""; 0]);
@@ -274,6 +283,7 @@ fn a_long_wait_is_named_once_with_what_is_awaited_and_a_sleep_is_not() {
             let deferred = |wait: &&Wait| matches!(wait.awaited, Awaited::Deferred { .. });
             waits.iter().filter(deferred).count() == 2
         });
+        settle(&system);
         clock.advance(10 * SECOND - MILLISECOND);
         assert_eq!(warnings.take(), [""; 0]);
         clock.advance(SECOND);
@@ -303,8 +313,10 @@ fn a_long_wait_is_named_once_with_what_is_awaited_and_a_sleep_is_not() {
         let asked = debtor.clone();
         let again = player.ask(act(move |_, _| asked.ask(Borrow).wait().unwrap()));
         eventually("it waits", || is_waiting(&system, &player));
+        settle(&system);
         clock.advance(11 * SECOND);
-        assert_eq!(warnings.take().len(), 1);
+        let lines = warnings.take();
+        assert_eq!(lines.len(), 1, "{lines:?}");
         debtor.send(Pay(6)).unwrap();
         assert_eq!(again.wait_for(PATIENCE).unwrap(), 6);
         sleeper.kill();
