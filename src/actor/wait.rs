@@ -123,10 +123,13 @@ pub(crate) fn wait<T>(
         if let Err(error) = waiting.begin(Some(waker)) {
             return Poll::Ready(Err(error));
         }
+        if deadline.is_some_and(|due| runtime.now() >= due) {
+            return Poll::Ready(Ok(None));
+        }
+        if let Err(error) = waiting.refuse_circles() {
+            return Poll::Ready(Err(error));
+        }
         if let Some(due) = deadline {
-            if runtime.now() >= due {
-                return Poll::Ready(Ok(None));
-            }
             waiting.set_timer(due, waker);
         }
         Poll::Pending
@@ -208,7 +211,8 @@ pub(super) fn run_awaited(
     };
     let record = OnceCell::new();
     let mut waiting = Waiting::new(target.runtime(), &goal, None, &record);
-    waiting.begin(None).inspect_err(|_| give_turn())?;
+    let begun = waiting.begin(None).and_then(|()| waiting.refuse_circles());
+    begun.inspect_err(|_| give_turn())?;
     let caller = Caller {
         is_over: &|| is_over() || frame.core().is_killed(),
         hold: Some(&goal.is_held),
@@ -292,6 +296,8 @@ struct Waiting<'a> {
     before: Option<*const Record<'static>>,
     /// Whether the handler has left its spans.
     is_away: bool,
+    /// Whether it has looked for circles.
+    has_looked: bool,
     timer: Option<TimerKey>,
 }
 
@@ -311,6 +317,7 @@ impl<'a> Waiting<'a> {
             record,
             before: None,
             is_away: false,
+            has_looked: false,
             timer: None,
         }
     }
@@ -321,19 +328,26 @@ impl<'a> Waiting<'a> {
         let Some(frame) = self.frame else {
             return Ok(());
         };
-        let first = self.before.is_none();
-        if first {
+        if self.before.is_none() {
             self.leave(frame);
             self.show(frame, waker);
         }
         if frame.core().is_killed() {
             return Err(WaitError::Interrupted);
         }
-        let is_late = self.deadline.is_some_and(|due| self.runtime.now() >= due);
-        if first && !is_late {
-            circles::refuse(frame, self.goal, || self.hide(frame))?;
-        }
         Ok(())
+    }
+
+    /// Refuses the wait if it would close a circle. It has begun; looks once, since a circle is
+    /// closed by the wait that begins last.
+    #[inline]
+    fn refuse_circles(&mut self) -> Result<(), WaitError> {
+        match self.frame {
+            Some(frame) if !std::mem::replace(&mut self.has_looked, true) => {
+                circles::refuse(frame, self.goal, || self.hide(frame))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn leave(&mut self, frame: &Frame) {
