@@ -151,15 +151,10 @@ impl Pool {
         if let Some(task) = left {
             self.shared.inject(task);
         }
-        if offered {
-            if self.shared.offers.watch.note()
-                && let Some(sleeper) = self.shared.sleepers.take_for_outside()
-            {
-                self.shared.hubs[sleeper].bell.ring();
-            }
-            return true;
+        if offered && self.shared.offers.watch.note() {
+            self.shared.ring(self.shared.sleepers.take_for_outside());
         }
-        false
+        offered
     }
 
     /// Lets each worker end when it has nothing to run and no stack is parked.
@@ -195,12 +190,18 @@ impl Pool {
 }
 
 impl Shared {
+    /// Wakes a worker that was taken from the list of sleepers, if one was.
+    #[inline]
+    fn ring(&self, sleeper: Option<usize>) {
+        if let Some(sleeper) = sleeper {
+            self.hubs[sleeper].bell.ring();
+        }
+    }
+
     fn inject(&self, task: Task) {
         self.injector.push(task);
         // A fence is passed below.
-        if let Some(sleeper) = self.sleepers.take_for_outside() {
-            self.hubs[sleeper].bell.ring();
-        }
+        self.ring(self.sleepers.take_for_outside());
         // ORDERING: Relaxed: ordered by the fence; see `end_worker`.
         if self.workers.load(Relaxed) == 0 {
             self.drop_tasks();
@@ -308,9 +309,7 @@ impl Worker {
     fn push(&self, task: Task) {
         self.deque.push(task);
         let shared = &self.shared;
-        if let Some(sleeper) = shared.sleepers.take_for_inside(|| self.deque.len()) {
-            shared.hubs[sleeper].bell.ring();
-        }
+        shared.ring(shared.sleepers.take_for_inside(|| self.deque.len()));
     }
 
     fn next_task(&self) -> Option<Task> {
@@ -379,9 +378,7 @@ impl Worker {
     #[cold]
     fn hand_over_watch(&self) {
         self.watching.set(false);
-        if let Some(sleeper) = self.shared.sleepers.take_to_watch() {
-            self.shared.hubs[sleeper].bell.ring();
-        }
+        self.shared.ring(self.shared.sleepers.take_to_watch());
     }
 
     /// After a search: lets another worker look, if there is more than this one can take.
@@ -392,10 +389,9 @@ impl Worker {
         }
         if self.searching.replace(false) {
             self.shared.sleepers.end_search();
-            if !self.deque.is_empty()
-                && let Some(sleeper) = self.shared.sleepers.take_for_inside(|| usize::MAX)
-            {
-                self.shared.hubs[sleeper].bell.ring();
+            if !self.deque.is_empty() {
+                let sleeper = self.shared.sleepers.take_for_inside(|| usize::MAX);
+                self.shared.ring(sleeper);
             }
         }
     }

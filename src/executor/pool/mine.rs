@@ -36,8 +36,8 @@ pub(super) fn fill(shared: &Arc<Shared>, task: Task) -> (bool, Option<Task>) {
     (filled == Ok(true), task)
 }
 
-/// Takes the task of this [`Runnable`](crate::executor::Runnable) back, if this thread has offered it and no
-/// worker has taken it.
+/// Takes the task of this [`Runnable`](crate::executor::Runnable) back, if this thread has offered
+/// it and no worker has taken it.
 pub(crate) fn take_back(runnable: *const ()) -> Option<Task> {
     MINE.try_with(|mine| {
         let mine = mine.borrow();
@@ -50,12 +50,8 @@ pub(crate) fn take_back(runnable: *const ()) -> Option<Task> {
 
 /// Leaves the task that this thread has offered to the pool, since the thread goes to sleep.
 pub(crate) fn pass_on() {
-    let task = MINE.try_with(|mine| {
-        let mine = mine.borrow();
-        let mine = mine.as_ref()?;
-        Some((mine.take_back()?, mine.shared.upgrade()?))
-    });
-    if let Ok(Some((task, shared))) = task {
+    let left = MINE.try_with(|mine| mine.borrow().as_ref().and_then(Mine::leave));
+    if let Ok(Some((task, shared))) = left {
         shared.inject(task);
     }
 }
@@ -94,6 +90,11 @@ impl Mine {
         }
     }
 
+    /// Takes the task out, with the pool to which it has to go.
+    fn leave(&self) -> Option<(Task, Arc<Shared>)> {
+        Some((self.take_back()?, self.shared.upgrade()?))
+    }
+
     fn take_back(&self) -> Option<Task> {
         // SAFETY: the offer is this thread's.
         unsafe { self.offer.take_back() }
@@ -102,9 +103,7 @@ impl Mine {
 
 impl Drop for Mine {
     fn drop(&mut self) {
-        if let Some(task) = self.take_back()
-            && let Some(shared) = self.shared.upgrade()
-        {
+        if let Some((task, shared)) = self.leave() {
             shared.inject(task);
         }
     }
