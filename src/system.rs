@@ -338,9 +338,10 @@ impl SystemBuilder {
     }
 
     /// How many stacks the pool may have: one for each worker, one for each handler that waits,
-    /// some that workers and threads outside keep for the next; so not below the number of workers. Beyond it a wait is refused with
-    /// [`WaitError::NoStack`]. The default is 16,384. A stack needs two memory mappings, so these
-    /// need half of what Linux gives a process by default.
+    /// some that workers and threads outside keep for the next; so not below the number of
+    /// workers. Beyond it a wait is refused with [`WaitError::NoStack`]. The default is 16,384. A
+    /// stack needs two memory mappings, so these need half of what Linux gives a process by
+    /// default.
     pub fn max_stacks(mut self, stacks: usize) -> Self {
         self.max_stacks = stacks;
         self

@@ -31,7 +31,7 @@ pub(super) fn run_blocking<R: Send>(
     refuse_while_unwinding()?;
     let runtime = &core.runtime;
     // A stack that is stepped could be parked too, but the order would come from threads.
-    let stack = stacks::current().filter(|_| matches!(runtime.executor, Executor::Pool(_)));
+    let stack = stacks::current().filter(|_| !runtime.executor.is_stepped());
     let Some(stack) = stack else {
         return Ok(run_here(runtime, work));
     };

@@ -8,7 +8,6 @@ use super::cell::{Cell, Life};
 use super::core::{Core, Settings};
 use super::{Actor, Addr};
 use crate::error::{SpawnError, StopReason};
-use crate::executor::Executor;
 use crate::executor::thread::OwnThread;
 use crate::mailbox::{MAX_CAPACITY, Overflow};
 use crate::runtime::Runtime;
@@ -131,7 +130,7 @@ impl Spawner {
         make: impl FnOnce() -> A + Send + 'static,
     ) -> Result<Addr<A>, SpawnError> {
         let life = Life::Unborn(Box::new(make));
-        if matches!(self.runtime.executor, Executor::Stepped(_)) {
+        if self.runtime.executor.is_stepped() {
             let cell = self.admit(life, None)?;
             cell.signal();
             return Ok(Addr::adopt(cell));
