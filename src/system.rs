@@ -14,7 +14,7 @@ use crate::executor::stacks::StackLimits;
 use crate::observe::{ActorSnapshot, ActorState, DeadLetterFeed, Snapshot};
 use crate::runtime::{Limits, Order, Runtime};
 use crate::time::{Clock, ManualClock, Timers, later};
-use crate::waits::{Awaited, Wait};
+use crate::waits::{Awaited, Identity, Wait};
 
 /// A handle to a system of actors. Clones are handles to the same system.
 ///
@@ -245,10 +245,12 @@ impl Unfinished {
 impl fmt::Display for Unfinished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let actor = &self.actor;
-        write!(f, "`{}` {}", actor.actor_type, actor.id)?;
-        if let Some(name) = &actor.name {
-            write!(f, " ({name})")?;
-        }
+        let identity = Identity {
+            id: actor.id,
+            name: actor.name.clone(),
+            actor_type: actor.actor_type,
+        };
+        write!(f, "{identity}")?;
         match &actor.state {
             ActorState::Idle => f.write_str(" had not had its turn"),
             ActorState::Running { message_type } => {
