@@ -46,6 +46,8 @@ compile_error!(
 );
 
 // In order of dependence: a module imports from those above it only.
+mod unwind;
+
 mod sync;
 
 mod id;
@@ -53,8 +55,6 @@ mod id;
 mod waits;
 
 mod error;
-
-mod unwind;
 
 mod time;
 

@@ -6,7 +6,6 @@
 //! beyond loom's limit of branches panics.
 #![expect(unsafe_code, reason = "what models need from cells and drops")]
 
-use std::any::Any;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,6 +16,7 @@ use std::task::{Wake, Waker};
 use super::fault::{self, Fault};
 use super::thread::{Thread, current, park};
 use super::{AtomicBool, Ordering::AcqRel, Track, UnsafeCell};
+use crate::unwind::panic_message;
 
 /// Checks that `model` holds in all executions with up to `preemptions` preemptions.
 pub(crate) fn holds(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
@@ -52,7 +52,7 @@ pub(crate) fn fails(
     });
     let executions = executions.load(Relaxed);
     let payload = outcome.expect_err("the model overlooks a planted mistake");
-    let words = words(&*payload);
+    let words = panic_message(&*payload);
     eprintln!("{fault:?} found in execution {executions}: {words}");
     assert!(
         words.contains(symptom),
@@ -144,14 +144,4 @@ fn builder(preemptions: usize) -> loom::model::Builder {
     builder.max_duration = None;
     builder.max_threads = 4;
     builder
-}
-
-fn words(payload: &(dyn Any + Send)) -> &str {
-    if let Some(text) = payload.downcast_ref::<&'static str>() {
-        text
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text
-    } else {
-        "(a panic without words)"
-    }
 }
