@@ -72,10 +72,8 @@ fn a_limit_by_another_systems_clock_hides_no_circle() {
         stepper.run();
         assert!(wait_of(stepper.system(), &here).is_some());
         release.send(()).expect("it holds still");
-        eventually("the second one waits or is told", || {
-            told.is_ready() || wait_of(&system, &there).is_some()
-        });
-        assert!(told.is_ready(), "both wait: {:?}", system.waits());
+        // Its wait is shown for a moment before it is refused, so that says nothing.
+        eventually("the second one is told", || told.is_ready());
         assert!(told.wait().unwrap().is_some());
         eventually("the first one goes on", || {
             stepper.run();
