@@ -9,6 +9,7 @@ mod circles;
 mod context;
 mod core;
 mod envelope;
+mod family;
 mod frame;
 mod future;
 mod recipient;
@@ -19,6 +20,7 @@ mod slot;
 mod spawn;
 mod timer;
 mod wait;
+mod watch;
 mod weak;
 
 pub use address::Addr;
@@ -28,11 +30,17 @@ pub use recipient::{Asker, Recipient};
 pub use room::SendFuture;
 pub use spawn::Spawner;
 pub use timer::Timer;
+pub use watch::Terminated;
 pub use weak::WeakAddr;
 
+pub(crate) use cell::{Cell, Target};
+pub(crate) use core::{END, REVIVE, stage};
+pub(crate) use family::{Event, Kin, Kinship, Manner, Parent, Progress, Stopping, leave};
+pub(crate) use runner::Factory;
+pub(crate) use spawn::OnThread;
 pub(crate) use wait::{FromOutside, wait};
 
-use crate::error::StopReason;
+use crate::error::{Failure, StopReason};
 
 /// The state of an actor, and what happens at the ends of its life.
 ///
@@ -76,6 +84,34 @@ pub trait Actor: Sized + 'static {
     /// reported through `tracing` and changes nothing else: the reason stays.
     fn stopped(&mut self, reason: &StopReason, ctx: &mut Context<Self>) {
         let _ = (reason, ctx);
+    }
+
+    /// Runs at the end of a life that another one is to follow, before the actor is dropped; only
+    /// if it is supervised.
+    ///
+    /// Its mailbox stays open, and its children have ended. Unless it is implemented, `stopped`
+    /// runs. A panic here is reported through `tracing` and changes nothing else.
+    fn restarting(&mut self, failure: &Failure, ctx: &mut Context<Self>) {
+        self.stopped(&failure.reason, ctx);
+    }
+
+    /// Runs at the beginning of each life but the first, before the next message; only if the actor
+    /// is supervised. `failure` says why the last life ended.
+    ///
+    /// Unless it is implemented, `started` runs. A panic here, or a call of [`Context::fail`], ends
+    /// this life too, and counts as a further restart.
+    fn restarted(&mut self, failure: &Failure, ctx: &mut Context<Self>) {
+        let _ = failure;
+        self.started(ctx);
+    }
+
+    /// Runs when an actor that this one [watches](Context::watch) has ended, or one that it is
+    /// linked with if it [traps](Context::trap_links) that; in order behind all messages that the
+    /// other one sent it before.
+    ///
+    /// A panic here is one as in a handler.
+    fn terminated(&mut self, ended: &Terminated, ctx: &mut Context<Self>) {
+        let _ = (ended, ctx);
     }
 }
 

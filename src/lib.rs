@@ -54,13 +54,13 @@ mod id;
 
 mod waits;
 
+mod restart;
+
 mod error;
 
 mod time;
 
 mod observe;
-
-mod restart;
 
 mod mailbox;
 
@@ -70,17 +70,19 @@ mod runtime;
 
 mod actor;
 
+mod supervisor;
+
 mod system;
 
 pub mod testkit;
 
 pub use actor::{
     Actor, Addr, Asker, Context, DeferredHandler, First, Handler, Recipient, Reply, ReplyOf,
-    ReplyTo, SendFuture, Spawner, Timer, WeakAddr, wait_all, wait_any,
+    ReplyTo, SendFuture, Spawner, Terminated, Timer, WeakAddr, wait_all, wait_any,
 };
 pub use error::{
-    AskError, BuildError, SendError, SpawnError, Stage, StopReason, TrySendError, Undelivered,
-    WaitError,
+    ActorError, AskError, BuildError, Escalation, Failure, GaveUpBecause, SendError, SpawnError,
+    Stage, StopReason, TrySendError, Undelivered, WaitError,
 };
 pub use id::ActorId;
 pub use mailbox::Overflow;
@@ -89,5 +91,9 @@ pub use observe::{
     Snapshot, WorkerSnapshot,
 };
 pub use restart::{AutoShutdown, Backoff, Intensity, Restart, StopTimeout, Strategy};
+pub use supervisor::{
+    ChildInfo, ChildKind, ChildSpec, ChildState, Children, RemoveError, RestartError, StartError,
+    Supervisor, SupervisorBuilder,
+};
 pub use system::{ShutdownReport, System, SystemBuilder, Unfinished};
 pub use waits::{Awaited, Identity, Wait, WaitEdge, WaitPath};

@@ -2,14 +2,6 @@
 //!
 //! Plain data and pure functions; no actor is known here and no clock is read. The words and the
 //! rules are those of Erlang/OTP's `supervisor`; [`Backoff`] has the delays, which OTP lacks.
-#![cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "what acts on these decisions stands in a module below"
-    )
-)]
 
 mod backoff;
 mod intensity;

@@ -33,6 +33,8 @@ pub(crate) trait Resident: Send + Sync {
     /// Where it is, as the posts of threads name it.
     fn address(&self) -> usize;
     fn order(self: Arc<Self>, order: Order);
+    /// Whether somebody else is to end it.
+    fn has_parent(&self) -> bool;
 }
 
 /// What the system orders when it shuts down.
@@ -44,6 +46,20 @@ pub(crate) enum Order {
     Stop,
     /// End, and end the waits of the handler that runs.
     Kill,
+}
+
+#[derive(Default)]
+struct Shutdown {
+    order: Option<Order>,
+    deadline: Option<Instant>,
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014), with its increment.
+fn mix(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }
 
 /// A place in the shard of the register that the resident's id tells.
@@ -114,8 +130,11 @@ pub(crate) struct Runtime {
     pub(crate) letters: Letters,
     pub(crate) watch: Arc<Watch>,
     watchdog: Watchdog,
+    seed: u64,
     shards: Box<[Mutex<Shard>]>,
     closing: AtomicBool,
+    /// How those who have children stop them at a shutdown.
+    shutdown: Mutex<Shutdown>,
     /// Who waits for the last resident to leave.
     closers: Mutex<Vec<Waker>>,
 }
@@ -128,6 +147,7 @@ impl Runtime {
         timers: Arc<Timers>,
         shards: usize,
         limits: Limits,
+        seed: u64,
     ) -> Arc<Self> {
         let runtime = Arc::new(Self {
             executor,
@@ -137,14 +157,22 @@ impl Runtime {
             letters: Letters::new(),
             watch: Watch::new(),
             watchdog: Watchdog::new(limits),
+            seed,
             shards: (0..shards.next_power_of_two())
                 .map(|_| Mutex::default())
                 .collect(),
             closing: AtomicBool::new(false),
+            shutdown: Mutex::default(),
             closers: Mutex::new(Vec::new()),
         });
         Watchdog::start(&runtime);
         runtime
+    }
+
+    /// A number that looks random, for the `event`th event of this actor. It is the same in each run
+    /// of a system with the same seed.
+    pub(crate) fn random(&self, actor: ActorId, event: u64) -> u64 {
+        mix(mix(self.seed ^ mix(actor.as_u64())) ^ event)
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -249,6 +277,25 @@ impl Runtime {
     fn end_threads(&self) {
         self.executor.end();
         self.blocking.end();
+    }
+
+    /// How the shutdown that is under way goes; the first one counts.
+    pub(crate) fn begin_shutdown(&self, order: Order, deadline: Option<Instant>) {
+        let mut shutdown = self.shutdown.lock();
+        if shutdown.order.is_none() {
+            shutdown.order = Some(order);
+            shutdown.deadline = deadline;
+        }
+    }
+
+    /// When the shutdown that is under way is to be over.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.shutdown.lock().deadline
+    }
+
+    /// Whether the shutdown that is under way drains.
+    pub(crate) fn drains(&self) -> bool {
+        self.shutdown.lock().order == Some(Order::Drain)
     }
 
     pub(crate) fn is_closing(&self) -> bool {

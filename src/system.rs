@@ -12,7 +12,9 @@ use crate::executor::blocking::Threads;
 use crate::executor::pool::Pool;
 use crate::executor::stacks::StackLimits;
 use crate::observe::{ActorSnapshot, ActorState, DeadLetterFeed, Snapshot};
+use crate::restart::Strategy;
 use crate::runtime::{Limits, Order, Runtime};
+use crate::supervisor::SupervisorBuilder;
 use crate::time::{Clock, ManualClock, Timers, later};
 use crate::waits::{Awaited, Identity, Wait};
 
@@ -77,6 +79,11 @@ impl System {
         Spawner::new(self.runtime().clone())
     }
 
+    /// Begins to build a supervisor with this strategy; see [`SupervisorBuilder`].
+    pub fn supervisor(&self, strategy: Strategy) -> SupervisorBuilder {
+        SupervisorBuilder::new(self.runtime().clone(), self.actor(), strategy)
+    }
+
     /// The moment by the system's clock.
     pub fn now(&self) -> Instant {
         self.runtime().now()
@@ -138,10 +145,10 @@ impl System {
     fn end(&self, order: Order, limit: Duration) -> ShutdownReport {
         let runtime = self.runtime();
         let deadline = later(runtime.now(), limit);
+        runtime.begin_shutdown(order, Some(deadline));
         let residents = runtime.close();
-        for resident in &residents {
-            resident.clone().order(order);
-        }
+        let roots = residents.iter().filter(|resident| !resident.has_parent());
+        roots.for_each(|resident| resident.clone().order(order));
         let all = FromOutside(Awaited::Shutdown);
         let waited = wait(runtime, &all, Some(deadline), |waker: &Waker| {
             runtime.poll_empty(waker)
@@ -170,9 +177,10 @@ impl System {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        for resident in self.runtime.close() {
-            resident.order(Order::Drain);
-        }
+        self.runtime.begin_shutdown(Order::Drain, None);
+        let residents = self.runtime.close().into_iter();
+        let roots = residents.filter(|resident| !resident.has_parent());
+        roots.for_each(|resident| resident.order(Order::Drain));
     }
 }
 
@@ -253,6 +261,7 @@ impl fmt::Display for Unfinished {
         write!(f, "{identity}")?;
         match &actor.state {
             ActorState::Idle => f.write_str(" had not had its turn"),
+            ActorState::Down => f.write_str(" was down"),
             ActorState::Running { message_type } => {
                 write!(f, " was still handling {}", in_hand(*message_type))
             }
@@ -266,6 +275,12 @@ impl fmt::Display for Unfinished {
             ActorState::Ended(reason) => write!(f, " ended just then: {reason}"),
         }
     }
+}
+
+/// A number that differs from process to process and from system to system.
+fn any_seed() -> u64 {
+    use std::hash::BuildHasher;
+    std::collections::hash_map::RandomState::new().hash_one(0)
 }
 
 fn in_hand(message_type: Option<&'static str>) -> String {
@@ -401,7 +416,16 @@ impl SystemBuilder {
         let blocking = Threads::new(&self.name, self.max_blocking_threads);
         let shards = self.workers;
         let executor = Executor::Pool(pool);
-        let runtime = Runtime::new(executor, blocking, self.clock, timers, shards, self.limits);
+        let (clock, limits) = (self.clock, self.limits);
+        let runtime = Runtime::new(
+            executor,
+            blocking,
+            clock,
+            timers,
+            shards,
+            limits,
+            any_seed(),
+        );
         Ok(System::from_runtime(runtime))
     }
 }

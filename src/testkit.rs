@@ -103,6 +103,7 @@ impl Stepper {
             timers,
             1,
             Limits::NONE,
+            seed,
         );
         Ok(Self {
             steps,

@@ -55,7 +55,7 @@ unsafe impl<A: Actor> Sync for Addr<A> {}
 
 impl<A: Actor> Addr<A> {
     /// The first address: takes over the count of `cell`, whose `addresses` is 1.
-    pub(super) fn adopt(cell: Arc<Cell<A>>) -> Self {
+    pub(crate) fn adopt(cell: Arc<Cell<A>>) -> Self {
         let cell = NonNull::new(Arc::into_raw(cell).cast_mut());
         Self {
             cell: cell.expect("an Arc is not null"),
@@ -92,6 +92,10 @@ impl<A: Actor> Addr<A> {
     pub(super) fn cell(&self) -> ManuallyDrop<Arc<Cell<A>>> {
         // SAFETY: the addresses hold a count, and this one is never dropped.
         ManuallyDrop::new(unsafe { Arc::from_raw(self.cell.as_ptr()) })
+    }
+
+    pub(super) fn target(&self) -> Arc<dyn Target> {
+        Arc::clone(&self.cell()) as _
     }
 
     /// Tells actors apart, also those of different systems.

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::Actor;
-use super::core::{Core, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, stage};
+use super::context::Context;
+use super::core::{Core, END, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, SIGNALS, stage};
 use super::envelope::Envelope;
 use super::frame::Failure;
 use super::wait::{Caller, Record};
@@ -24,7 +25,7 @@ use crate::id::ActorId;
 use crate::mailbox::{Overflow, Place, Pushed, Stood, Wakes};
 use crate::observe::{ActorSnapshot, ActorState, LossReason};
 use crate::runtime::{InHand, Order, Resident, Runtime};
-use crate::sync::{Ordering::AcqRel, UnsafeCell};
+use crate::sync::UnsafeCell;
 use crate::time::TimerKey;
 use crate::unwind::wake_quietly;
 use crate::waits::{Identity, Wait};
@@ -53,6 +54,16 @@ pub(crate) trait Target: Send + Sync {
     /// Whether there is something to do, nobody does it, and any thread may.
     fn may_run_here(&self) -> bool;
 
+    /// Gives orders, and no reason to end.
+    fn tell(self: Arc<Self>, orders: u16);
+
+    /// Gives orders to end for good, for this reason.
+    fn end(self: Arc<Self>, orders: u16, reason: StopReason);
+
+    /// The actor has not ended in time: nobody waits for its end any more. If it ends some day, it
+    /// is because of that.
+    fn give_up(self: Arc<Self>);
+
     /// Forgets a timer that was cancelled; `false` if the actor's end came first.
     fn forget_timer(&self, key: TimerKey) -> bool;
 }
@@ -62,7 +73,7 @@ pub(super) enum Life<A> {
     /// It is made by its runner at the beginning of the first turn.
     Unborn(Box<dyn FnOnce() -> A + Send>),
     Alive(A),
-    /// It has ended, or its making has panicked.
+    /// It has ended, its making has failed, or it is between two lives.
     Gone,
 }
 
@@ -133,21 +144,44 @@ impl<A: Actor> Cell<A> {
         }
     }
 
-    /// Gives an order to end, which the runner obeys between messages. The mailbox closes at
-    /// once, for this reason unless there is one already.
-    pub(super) fn give(self: &Arc<Self>, order: u8, reason: StopReason) {
-        // ORDERING: Release publishes what the giver did before; AcqRel for `WaitSlot`'s sake.
-        self.core.orders.fetch_or(order, AcqRel);
-        let mut wakes = Wakes::new();
-        let first = self
-            .core
-            .with_rare(|rare| rare.reason.get_or_insert(reason).clone());
-        self.core.close(first, &mut wakes);
-        wakes.into_iter().for_each(wake_quietly);
-        if order & KILL != 0 {
+    /// Gives an order to end, which the runner obeys between messages. If the actor is to come back
+    /// after it, only this life ends; otherwise the mailbox closes at once.
+    pub(super) fn give(self: &Arc<Self>, order: u16, reason: StopReason) {
+        if self.core.comes_back_after(&reason) {
+            self.clone().tell(order);
+        } else {
+            self.clone().end(order, reason);
+        }
+    }
+
+    /// Has the actor go on after orders were [added](Core::add_orders).
+    fn go_on(self: &Arc<Self>, was_held: bool, orders: u16) {
+        if orders & KILL != 0 {
             self.core.wait_slot.call(Record::wake);
         }
-        self.signal();
+        if was_held {
+            // SAFETY: it was held, and we took that away: so we are the runner.
+            unsafe { self.core.mailbox.queue().requeue() };
+            self.schedule();
+        } else {
+            self.signal();
+        }
+    }
+
+    /// Has `call` run on the actor between two messages, before those that are queued.
+    pub(crate) fn call_soon(
+        self: &Arc<Self>,
+        call: impl FnOnce(&mut A, &mut Context<A>) + Send + 'static,
+    ) {
+        let erased = move |actor: *mut (), context: *mut ()| {
+            // SAFETY: the runner of this cell lends its actor and its context for the call.
+            let actor = unsafe { &mut *actor.cast::<A>() };
+            // SAFETY: as above.
+            let context = unsafe { &mut *context.cast::<Context<A>>() };
+            call(actor, context);
+        };
+        self.core.with_rare(|rare| rare.ties.call(Box::new(erased)));
+        self.clone().tell(SIGNALS);
     }
 
     /// Queues the envelope that `make` makes, if there is room. It must not panic.
@@ -279,6 +313,29 @@ impl<A: Actor> Target for Cell<A> {
         &self.core
     }
 
+    fn tell(self: Arc<Self>, orders: u16) {
+        let was_held = self.core.add_orders(orders);
+        self.go_on(was_held, orders);
+    }
+
+    /// The mailbox closes at once, for this reason unless there is one already.
+    fn end(self: Arc<Self>, orders: u16, reason: StopReason) {
+        let first = self
+            .core
+            .with_rare(|rare| rare.reason.get_or_insert(reason).clone());
+        // Closed first: a runner that sees the order finds the mailbox closed.
+        let mut wakes = Wakes::new();
+        self.core.close(first, &mut wakes);
+        wakes.into_iter().for_each(wake_quietly);
+        let was_held = self.core.add_orders(orders);
+        self.go_on(was_held, orders);
+    }
+
+    fn give_up(self: Arc<Self>) {
+        self.core.with_rare(|rare| rare.is_stuck = true);
+        self.end(END | KILL, StopReason::Stuck);
+    }
+
     fn identity(&self) -> Identity {
         self.core.identity(type_name::<A>())
     }
@@ -339,6 +396,8 @@ impl<A: Actor> Resident for Cell<A> {
         let message_type = core.message_in_hand();
         let state = if core.stage() == stage::ENDED {
             ActorState::Ended(core.reason().unwrap_or(StopReason::Stopped))
+        } else if core.stage() == stage::DOWN {
+            ActorState::Down
         } else if core.wait_slot.is_occupied() {
             ActorState::Waiting { message_type }
         } else if core.mailbox.queue().is_running() {
@@ -354,6 +413,7 @@ impl<A: Actor> Resident for Cell<A> {
             capacity: core.mailbox.queue().capacity(),
             waiting_senders: core.mailbox.line_len(),
             waited: core.runtime.clock.duration(core.waited.get()),
+            restarts: core.restarts(),
             counts: core.counts(),
         }
     }
@@ -392,6 +452,10 @@ impl<A: Actor> Resident for Cell<A> {
             Order::Stop => SHUTDOWN_STOP,
             Order::Kill => SHUTDOWN_STOP | KILL,
         };
-        self.give(order, StopReason::Shutdown);
+        self.end(order, StopReason::Shutdown);
+    }
+
+    fn has_parent(&self) -> bool {
+        self.core.kinship().is_some()
     }
 }

@@ -7,14 +7,15 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::blocking::run_blocking;
-use super::cell::Cell;
-use super::core::STOP;
+use super::cell::{Cell, Target};
+use super::core::{FAIL, STOP};
+use super::family::Event;
 use super::future::wait_for;
 use super::spawn::Spawner;
 use super::timer::{self, Timer};
 use super::wait::{FromOutside, wait};
-use super::{Actor, Addr, DeferredHandler};
-use crate::error::{StopReason, WaitError};
+use super::{Actor, Addr, DeferredHandler, watch};
+use crate::error::{ActorError, StopReason, WaitError};
 use crate::id::ActorId;
 use crate::time::later;
 use crate::waits::Awaited;
@@ -24,6 +25,8 @@ pub struct Context<A: Actor> {
     cell: Arc<Cell<A>>,
     /// Whether the message in hand is counted as handled already.
     counted: bool,
+    /// Whether the life that begins has not begun when its first hook returns.
+    starts_later: bool,
 }
 
 impl<A: Actor> Context<A> {
@@ -31,10 +34,30 @@ impl<A: Actor> Context<A> {
         Self {
             cell,
             counted: false,
+            starts_later: false,
         }
     }
 
-    pub(super) fn cell(&self) -> &Arc<Cell<A>> {
+    /// For `started`: this life begins only when that is [reported](Self::report_started).
+    pub(crate) fn start_later(&mut self) {
+        self.starts_later = true;
+    }
+
+    pub(super) fn take_starts_later(&mut self) -> bool {
+        std::mem::take(&mut self.starts_later)
+    }
+
+    /// Tells the supervisor that this life has begun.
+    pub(crate) fn report_started(&self) {
+        if let Some(kinship) = self.cell.core().kinship() {
+            let life = self.cell.core().with_rare(|rare| rare.lives);
+            kinship
+                .parent
+                .report(kinship.place, Event::Started { life });
+        }
+    }
+
+    pub(crate) fn cell(&self) -> &Arc<Cell<A>> {
         &self.cell
     }
 
@@ -79,6 +102,150 @@ impl<A: Actor> Context<A> {
     /// queued becomes dead letters.
     pub fn stop(&mut self) {
         self.cell.give(STOP, StopReason::Stopped);
+    }
+
+    /// Fails: ends this life of the actor after the message in hand, as a panic does, but with an
+    /// error and without unwinding. What is in hand counts as handled, and its asker gets the
+    /// answer.
+    ///
+    /// In a supervised actor the supervisor decides what comes next, and the mailbox stays open if
+    /// it may come back; otherwise the actor ends as [`StopReason::Failed`], and the mailbox takes
+    /// nothing from now on. The first of several errors counts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{Actor, Context, Handler, StopReason, System};
+    ///
+    /// struct Reader;
+    /// impl Actor for Reader {}
+    ///
+    /// struct Line(&'static str);
+    /// impl Handler<Line> for Reader {
+    ///     type Reply = ();
+    ///     fn handle(&mut self, Line(line): Line, ctx: &mut Context<Self>) {
+    ///         if let Err(error) = line.parse::<u32>() {
+    ///             ctx.fail(error);
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let system = System::new();
+    /// let reader = system.spawn(Reader);
+    /// reader.send(Line("seven")).map_err(|error| error.without_message())?;
+    /// let reason = reader.join()?;
+    /// assert_eq!(reason.to_string(), "it failed: invalid digit found in string");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fail(&mut self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) {
+        let error = ActorError::new(error);
+        self.fail_for(StopReason::Failed { error });
+    }
+
+    pub(crate) fn fail_for(&mut self, reason: StopReason) {
+        let core = self.cell.core();
+        let message_type = core.message_in_hand();
+        let reason = core.with_rare(|rare| {
+            if rare.failed.is_none() {
+                rare.failed_at = message_type;
+            }
+            rare.failed.get_or_insert(reason).clone()
+        });
+        self.cell.give(FAIL, reason);
+    }
+
+    /// Has [`Actor::terminated`] run once when the actor of `addr` has ended; at once if it has.
+    ///
+    /// It runs in order behind all messages that the other one sent this one before its end, is
+    /// never lost, and takes no room in the mailbox. Watching an actor twice is one watch. A watch
+    /// keeps nobody alive. It is of the actor, not of one of its lives: a restart is not an end. It
+    /// ends with this life of the watcher, so `started` is the place for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{Actor, Addr, Context, System, Terminated};
+    ///
+    /// struct Worker;
+    /// impl Actor for Worker {}
+    ///
+    /// struct Foreman(Addr<Worker>);
+    /// impl Actor for Foreman {
+    ///     fn started(&mut self, ctx: &mut Context<Self>) {
+    ///         ctx.watch(&self.0);
+    ///     }
+    ///     fn terminated(&mut self, ended: &Terminated, ctx: &mut Context<Self>) {
+    ///         assert_eq!(ended.id, self.0.id());
+    ///         ctx.stop();
+    ///     }
+    /// }
+    ///
+    /// let system = System::new();
+    /// let worker = system.spawn(Worker);
+    /// let foreman = system.spawn(Foreman(worker.clone()));
+    /// worker.stop();
+    /// foreman.join()?;
+    /// # Ok::<(), greenroom::WaitError>(())
+    /// ```
+    pub fn watch<B: Actor>(&mut self, addr: &Addr<B>) {
+        watch::watch(&self.target(), &addr.target());
+    }
+
+    /// Ends a watch: from now on [`Actor::terminated`] does not run for that actor, also if it has
+    /// ended already. Whether there was one.
+    pub fn unwatch<B: Actor>(&mut self, addr: &Addr<B>) -> bool {
+        watch::unwatch(&self.target(), &addr.target())
+    }
+
+    /// Links this actor with another one: if one of them fails, the other one ends too, as
+    /// [`StopReason::Linked`].
+    ///
+    /// What counts is the end of a life, so a supervised actor that fails takes those with it that
+    /// it is linked with, also if it is restarted. It is told as a watch is: after what the failed one
+    /// sent before, and it ends no wait. An end that is not
+    /// [abnormal](StopReason::is_abnormal) dissolves the link and does no more. If the other one has
+    /// ended already, that counts as its end now. Linking twice is one link, and an actor cannot be linked with itself.
+    pub fn link<B: Actor>(&mut self, addr: &Addr<B>) {
+        watch::link(&self.target(), &addr.target());
+    }
+
+    /// Dissolves a link, for both sides. Whether there was one.
+    pub fn unlink<B: Actor>(&mut self, addr: &Addr<B>) -> bool {
+        watch::unlink(&self.target(), &addr.target())
+    }
+
+    /// From now on, in this life, the ends of those with whom this actor is linked do not end it:
+    /// [`Actor::terminated`] runs instead, also for ends that are not abnormal.
+    pub fn trap_links(&mut self) {
+        self.cell.core().with_rare(|rare| rare.ties.traps = true);
+    }
+
+    fn target(&self) -> Arc<dyn Target> {
+        self.cell.clone()
+    }
+
+    /// Spawns a child with the defaults; see [`child`](Self::child).
+    pub fn spawn_child<B: Actor + Send>(&mut self, actor: B) -> Addr<B> {
+        self.child().spawn_or_ended(actor)
+    }
+
+    /// Begins to spawn a child of this actor: one that ends when this life of its parent does.
+    ///
+    /// Children are stopped in the reverse order of their spawning, each when the one before has
+    /// ended, and before the `stopped` or `restarting` of their parent runs: as by
+    /// [`Addr::stop`] with [`StopReason::ParentEnded`], and at a system's shutdown as that orders.
+    /// A child that takes longer than its [stop timeout](Spawner::stop_timeout) is killed; one that
+    /// has not ended a second after that is given up, and named in a `tracing` error.
+    ///
+    /// A child that ends before is just gone: [watch](Self::watch) it to know, or have a
+    /// [supervisor](Self::supervisor) restart it.
+    pub fn child(&mut self) -> Spawner {
+        Spawner::new(self.cell.core().runtime.clone()).child_of(self.target())
+    }
+
+    /// How often this actor has been started again.
+    pub fn restarts(&self) -> u64 {
+        self.cell.core().restarts()
     }
 
     /// Spawns an actor with the defaults; see [`System::spawn`](crate::System::spawn).

@@ -5,16 +5,31 @@
 //! | field | written by |
 //! |---|---|
 //! | `mailbox` | senders and the runner, by its protocol |
-//! | `orders` | anybody sets bits, the runner clears what it has obeyed; `KILL` stays |
+//! | `orders` | anybody sets bits, the runner clears what it has obeyed; `KILL` stays; see below |
 //! | `stage`, counts, `in_hand` | the runner: whoever holds the mailbox's claim |
 //! | `wait_slot` | the handler that waits |
 //! | `addresses` | holders of addresses |
 //! | `rare` | anybody, under its lock |
+//!
+//! # An actor that is held
+//!
+//! Between two lives an actor handles nothing, however many messages are queued; and one that
+//! ends waits for its children. Then its runner keeps the mailbox's claim, so that no sender
+//! schedules the actor, and lets go of the thread: it is *held*. Both steps of that are changes
+//! of one word, `orders`:
+//!
+//! - The runner sets `HELD` if no order stands but `KILL`, which it has seen; otherwise it obeys.
+//! - Whoever gives an order sets its bit and takes `HELD` away in the same exchange. If it was
+//!   there, he is the runner now: he gives the claim up again, with a signal, and schedules.
+//!
+//! So either the order is first, then the runner sees it instead of holding; or the holding is
+//! first, then exactly one giver finds `HELD`, however many come.
 #![expect(
     unsafe_code,
     reason = "reads the table of the message in hand, a constant"
 )]
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ptr;
 use std::sync::Arc;
@@ -23,41 +38,59 @@ use std::task::{Poll, Waker};
 use tracing::Span;
 
 use super::envelope::{Envelope, Vtable};
-use super::frame::{Failure, Frame};
+use super::family::{Family, Kinship};
+use super::frame::{self, Frame};
 use super::slot::WaitSlot;
 use super::wait::Record;
-use crate::error::StopReason;
+use super::watch::Ties;
+use crate::error::{Failure, StopReason};
 use crate::executor::thread::OwnThread;
 use crate::id::ActorId;
 use crate::mailbox::{Mailbox, Overflow, Wakes};
 use crate::observe::{Counts, DeadLetter, LossReason, OwnCount, SharedCount};
 use crate::runtime::{Residence, Runtime};
 use crate::sync::{
-    AtomicPtr, AtomicU8, AtomicUsize, Mutex,
-    Ordering::{Acquire, Relaxed, Release},
+    AtomicPtr, AtomicU8, AtomicU16, AtomicUsize, Mutex,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 use crate::time::TimerKey;
 use crate::waits::Identity;
 
 /// Orders to an actor; several may stand.
-pub(super) const START: u8 = 1;
-pub(super) const STOP: u8 = 1 << 1;
-pub(super) const DRAIN: u8 = 1 << 2;
-/// Stays set, so that every later wait of the handler ends at once.
-pub(super) const KILL: u8 = 1 << 3;
-pub(super) const SHUTDOWN_DRAIN: u8 = 1 << 4;
-pub(super) const SHUTDOWN_STOP: u8 = 1 << 5;
+pub(super) const START: u16 = 1;
+pub(super) const STOP: u16 = 1 << 1;
+pub(super) const DRAIN: u16 = 1 << 2;
+/// Stays set until the next life, so that every later wait of the handler ends at once.
+pub(crate) const KILL: u16 = 1 << 3;
+pub(super) const SHUTDOWN_DRAIN: u16 = 1 << 4;
+pub(super) const SHUTDOWN_STOP: u16 = 1 << 5;
+/// Its handler or hook has failed.
+pub(super) const FAIL: u16 = 1 << 6;
+/// Its parent or supervisor ends it for good.
+pub(crate) const END: u16 = 1 << 7;
+/// Its supervisor ends this life; another one is to come.
+pub(crate) const FALL: u16 = 1 << 8;
+/// Its supervisor begins its next life.
+pub(crate) const REVIVE: u16 = 1 << 9;
+/// Something lies in the lane for signals, or what a held runner waits for may have come.
+pub(crate) const SIGNALS: u16 = 1 << 10;
+/// No order: nobody runs the actor, and whoever gives it an order takes the claim over.
+const HELD: u16 = 1 << 11;
 
 /// How far an actor's life has come. Written by its runner.
-pub(super) mod stage {
+pub(crate) mod stage {
     /// It handles messages.
-    pub(in crate::actor) const LIVE: u8 = 0;
+    pub(crate) const LIVE: u8 = 0;
     /// Its mailbox is closed; it handles what is queued, then ends.
-    pub(in crate::actor) const DRAINING: u8 = 1;
+    pub(crate) const DRAINING: u8 = 1;
     /// It ends; what is queued becomes dead letters.
-    pub(in crate::actor) const ENDING: u8 = 2;
+    pub(crate) const ENDING: u8 = 2;
     /// It has ended.
-    pub(in crate::actor) const ENDED: u8 = 3;
+    pub(crate) const ENDED: u8 = 3;
+    /// One of its lives ends; its mailbox stays open for the next one.
+    pub(crate) const FALLING: u8 = 4;
+    /// It is between two lives, or before its first one.
+    pub(crate) const DOWN: u8 = 5;
 }
 
 /// What is set at the spawn and differs from the default.
@@ -68,11 +101,13 @@ pub(super) struct Settings {
     pub(super) thread: Option<Arc<OwnThread>>,
     /// Whether threads that wait with a limit, and tasks that await, may run it too.
     pub(super) runs_on_callers: bool,
+    /// Whose child it is.
+    pub(super) kinship: Option<Kinship>,
 }
 
 /// What few actors need, or only at their end.
 #[derive(Default)]
-pub(super) struct Rare {
+pub(crate) struct Rare {
     /// Why it ends, as far as is known; set before the mailbox is closed.
     pub(super) reason: Option<StopReason>,
     /// Messages that were taken and became dead letters.
@@ -84,6 +119,22 @@ pub(super) struct Rare {
     pub(super) timers: BTreeSet<TimerKey>,
     /// The span of its life, if somebody listens.
     pub(super) span: Option<Span>,
+    /// Makes the actor of each of its lives, if it is supervised: a `Factory` of its type.
+    pub(super) factory: Option<Box<dyn Any + Send>>,
+    /// Why it has failed, until that is obeyed.
+    pub(super) failed: Option<StopReason>,
+    /// The message at which it has failed.
+    pub(super) failed_at: Option<&'static str>,
+    /// Why its last life ended.
+    pub(super) failure: Option<Failure>,
+    /// How many lives it has begun, if it is supervised.
+    pub(super) lives: u64,
+    /// Orders that came while a life ended, for what comes then.
+    pub(super) put_off: u16,
+    /// Its parent has given it up.
+    pub(super) is_stuck: bool,
+    pub(crate) family: Family,
+    pub(super) ties: Ties,
 }
 
 /// The part of a cell that does not depend on the actor's type.
@@ -91,7 +142,7 @@ pub(crate) struct Core {
     pub(super) mailbox: Mailbox<Envelope>,
     /// Strong addresses. They hold one count of the cell together.
     pub(super) addresses: AtomicUsize,
-    pub(super) orders: AtomicU8,
+    pub(super) orders: AtomicU16,
     pub(super) stage: AtomicU8,
     /// The table of the message in hand, or null.
     pub(super) in_hand: AtomicPtr<Vtable>,
@@ -105,8 +156,8 @@ pub(crate) struct Core {
     pub(super) rejected: SharedCount,
     pub(super) settings: Option<Box<Settings>>,
     pub(super) rare: Mutex<Option<Box<Rare>>>,
-    pub(super) runtime: Arc<Runtime>,
-    pub(super) id: ActorId,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) id: ActorId,
     /// Where it is in the register.
     pub(super) residence: Residence,
 }
@@ -122,7 +173,7 @@ impl Core {
         Self {
             mailbox: Mailbox::new(capacity),
             addresses: AtomicUsize::new(1),
-            orders: AtomicU8::new(START),
+            orders: AtomicU16::new(START),
             stage: AtomicU8::new(stage::LIVE),
             in_hand: AtomicPtr::new(ptr::null_mut()),
             wait_slot: WaitSlot::new(),
@@ -138,6 +189,16 @@ impl Core {
             id,
             residence,
         }
+    }
+
+    /// For an actor of which nobody knows yet: it is held before its first life.
+    pub(super) fn begin_down(&self, factory: Box<dyn Any + Send>) {
+        self.with_rare(|rare| rare.factory = Some(factory));
+        self.mailbox.queue().signal();
+        self.mailbox.queue().claim();
+        // ORDERING: Release, though nobody else is there yet.
+        self.orders.store(HELD, Release);
+        self.set_stage(stage::DOWN);
     }
 
     pub(super) fn name(&self) -> Option<&Arc<str>> {
@@ -170,13 +231,73 @@ impl Core {
         settings.is_some_and(|settings| settings.runs_on_callers)
     }
 
-    pub(super) fn with_rare<R>(&self, f: impl FnOnce(&mut Rare) -> R) -> R {
+    pub(crate) fn with_rare<R>(&self, f: impl FnOnce(&mut Rare) -> R) -> R {
         f(self.rare.lock().get_or_insert_default())
+    }
+
+    /// How often it has been started again.
+    pub(crate) fn restarts(&self) -> u64 {
+        let lives = self.with_rare_if_any(|rare| rare.lives);
+        lives.unwrap_or(0).saturating_sub(1)
+    }
+
+    pub(super) fn with_rare_if_any<R>(&self, f: impl FnOnce(&Rare) -> R) -> Option<R> {
+        self.rare.lock().as_deref().map(f)
+    }
+
+    /// Adds orders. If so, the actor was held and the caller is its runner now.
+    #[must_use = "a runner must go on"]
+    pub(super) fn add_orders(&self, orders: u16) -> bool {
+        // ORDERING: Release publishes what the giver did before, and pairs with the Acquire of the
+        // runner that obeys. Acquire: if we become the runner, we see what the last one did; and
+        // for `WaitSlot`'s sake.
+        let before = self
+            .orders
+            .fetch_update(AcqRel, Acquire, |now| Some((now | orders) & !HELD));
+        before.is_ok_and(|before| before & HELD != 0)
+    }
+
+    /// Takes all orders but `KILL`, which is among those returned and stays.
+    pub(super) fn take_orders(&self) -> u16 {
+        // ORDERING: Acquire pairs with the Release of whoever gave the orders.
+        self.orders.fetch_and(KILL, AcqRel)
+    }
+
+    /// The runner lets go of the actor without giving up its claim, until somebody gives an order.
+    /// `false` if one stands already.
+    pub(super) fn hold(&self) -> bool {
+        let is_free = |now: u16| (now & !KILL == 0).then_some(now | HELD);
+        // ORDERING: Release hands the actor to whoever takes HELD away; Acquire for the orders.
+        self.orders.fetch_update(AcqRel, Acquire, is_free).is_ok()
+    }
+
+    /// A kill was meant for a life that has ended. One that ends the actor for good is kept.
+    pub(super) fn forget_kill(&self) {
+        let forget = |now: u16| {
+            let for_good = now & (END | SHUTDOWN_DRAIN | SHUTDOWN_STOP) != 0;
+            (!for_good).then_some(now & !KILL)
+        };
+        // ORDERING: AcqRel, as for every change of the word.
+        let _ = self.orders.fetch_update(AcqRel, Acquire, forget);
+    }
+
+    /// Whether a life that ends for this reason is followed by another one, unless the supervisor
+    /// gives the actor up.
+    pub(super) fn comes_back_after(&self, reason: &StopReason) -> bool {
+        let kinship = self
+            .settings
+            .as_ref()
+            .and_then(|settings| settings.kinship.as_ref());
+        kinship.is_some_and(|kinship| kinship.comes_back_after(reason))
+    }
+
+    pub(crate) fn kinship(&self) -> Option<&Kinship> {
+        self.settings.as_ref()?.kinship.as_ref()
     }
 
     /// Why it ends or has ended.
     pub(super) fn reason(&self) -> Option<StopReason> {
-        self.rare.lock().as_ref()?.reason.clone()
+        self.with_rare_if_any(|rare| rare.reason.clone())?
     }
 
     pub(super) fn is_killed(&self) -> bool {
@@ -184,7 +305,7 @@ impl Core {
         self.orders.load(Acquire) & KILL != 0
     }
 
-    pub(super) fn stage(&self) -> u8 {
+    pub(crate) fn stage(&self) -> u8 {
         // ORDERING: Acquire pairs with the Release in `set_stage`.
         self.stage.load(Acquire)
     }
@@ -195,12 +316,12 @@ impl Core {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        let dead_lettered = self
-            .rare
-            .lock()
-            .as_ref()
-            .map_or(0, |rare| rare.dead_lettered);
-        self.counts_of(dead_lettered, self.dropped.get(), self.rejected.get())
+        let dead_lettered = self.with_rare_if_any(|rare| rare.dead_lettered);
+        self.counts_of(
+            dead_lettered.unwrap_or(0),
+            self.dropped.get(),
+            self.rejected.get(),
+        )
     }
 
     /// The last counts, for the runner at the end. Senders that are refused later are counted
@@ -279,7 +400,7 @@ impl Core {
     pub(super) fn close(&self, reason: StopReason, wakes: &mut Wakes) {
         let mut orphans = Vec::new();
         self.mailbox.close(wakes, &mut orphans);
-        let failure = Failure::Ended(reason);
+        let failure = frame::Failure::Ended(reason);
         for orphan in orphans {
             self.count_rejected();
             orphan.discard(&failure);
@@ -287,8 +408,8 @@ impl Core {
     }
 
     /// Why a request to this closed mailbox fails.
-    pub(super) fn failure(&self) -> Failure {
-        Failure::Ended(self.reason().unwrap_or(StopReason::Stopped))
+    pub(super) fn failure(&self) -> frame::Failure {
+        frame::Failure::Ended(self.reason().unwrap_or(StopReason::Stopped))
     }
 
     /// Ready with the reason once the actor has ended. Who waits is known by `joiner`, and

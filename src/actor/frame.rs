@@ -288,6 +288,11 @@ impl Frame {
     pub(super) fn begin_ending(&self, reason: &StopReason) {
         self.with_extra(|extra| extra.ending = Some(reason.clone()));
     }
+
+    /// The actor may have another life, whose answers are its own.
+    pub(super) fn end_ending(&self) {
+        self.with_extra(|extra| extra.ending = None);
+    }
 }
 
 /// What to do with an answer that is dropped.

@@ -1,10 +1,15 @@
-//! One turn of an actor: claim, obey, handle a batch, let go; and the end of its life.
+//! One turn of an actor: claim, obey, handle a batch, let go.
 //!
-//! A panic ends the actor, wherever in its code it happens; the worker goes on.
+//! A panic ends the life of the actor, wherever in its code it happens; the worker goes on. How
+//! lives end and begin is in [`lives`].
 #![expect(
     unsafe_code,
     reason = "the runner has the actor to itself while it holds the claim"
 )]
+
+mod lives;
+
+pub(crate) use lives::Factory;
 
 use std::any::{Any, type_name};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,16 +19,19 @@ use std::sync::Arc;
 use super::Actor;
 use super::cell::{Cell, Life};
 use super::context::Context;
-use super::core::{Core, DRAIN, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, START, STOP, stage};
+use super::core::{
+    Core, DRAIN, END, FAIL, FALL, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, SIGNALS, START, STOP, stage,
+};
 use super::envelope::{Envelope, Ran};
 use super::frame::{Failure, Frame};
 use super::wait::Caller;
+use super::watch::Heard;
 use crate::error::StopReason;
 use crate::executor::{OwnStack, Turn, post};
 use crate::mailbox::{Released, Wakes};
 use crate::observe::LossReason;
-use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
-use crate::unwind::{drop_quietly, forget_quietly, panic_message, wake_quietly};
+use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::unwind::{forget_quietly, panic_message};
 
 /// Messages that an actor handles in one turn before others get theirs.
 const BATCH: u32 = 64;
@@ -93,34 +101,36 @@ impl<A: Actor> Runner<'_, A> {
     /// Whether the actor wants another turn. If not, the claim is given up, or kept for ever by
     /// an actor that has ended.
     fn turn(&mut self, turn: &Turn<'_>) -> bool {
-        if self.core().stage() == stage::ENDING {
-            self.finish();
-            return false;
-        }
-        match self.guarded_batch(turn, BATCH, None) {
-            Batch::Idle => false,
-            Batch::Again => {
-                self.requeue();
-                true
-            }
-            Batch::End(reason) => {
-                self.begin_end(reason);
-                self.finish();
-                false
+        if self.handles() {
+            match self.guarded_batch(turn, BATCH, None) {
+                Batch::Idle => return false,
+                Batch::Again => {
+                    self.requeue();
+                    return true;
+                }
+                Batch::End(reason) => self.begin_end(reason),
             }
         }
+        self.go_on_between_lives()
+    }
+
+    /// Whether the actor handles messages: it is not at the end of a life, nor between two.
+    fn handles(&self) -> bool {
+        self.core().stage() <= stage::DRAINING
     }
 
     /// As [`turn`](Self::turn), on a thread that waits for the actor.
     fn turn_here(&mut self, caller: &Caller<'_>) -> bool {
-        if self.core().stage() != stage::ENDING {
+        if self.handles() {
             match self.guarded_batch(&Turn::on(None), u32::MAX, Some(caller)) {
                 Batch::Idle => return false,
                 Batch::Again => {}
                 Batch::End(reason) => {
                     self.begin_end(reason);
                     // Who stands in line hears of it at the end, on the actor's executor.
-                    self.core().mailbox.queue().close();
+                    if self.core().stage() == stage::ENDING {
+                        self.core().mailbox.queue().close();
+                    }
                 }
             }
         }
@@ -284,14 +294,30 @@ impl<A: Actor> Runner<'_, A> {
     /// Obeys what was ordered; returns the reason if the actor is to end now.
     #[cold]
     fn obey(&mut self) -> Option<StopReason> {
-        // ORDERING: Acquire pairs with the Release of whoever gave the orders. What is obeyed
-        // is cleared, but for KILL.
-        let orders = self.core().orders.fetch_and(KILL, AcqRel);
+        let orders = self.core().take_orders();
         if orders & START != 0 {
             self.start();
         }
         // A stop from within `started` counts too; the others are looked at again anyway.
         let orders = orders | self.core().orders.load(Acquire);
+        if let Some(reason) = self.ordered_end(orders) {
+            return Some(reason);
+        }
+        if orders & SIGNALS != 0
+            && let Some(reason) = self.hear_signals()
+        {
+            return Some(reason);
+        }
+        if orders & DRAIN != 0 {
+            self.begin_drain(StopReason::Drained);
+        } else if orders & SHUTDOWN_DRAIN != 0 {
+            self.begin_drain(StopReason::Shutdown);
+        }
+        None
+    }
+
+    /// Why the actor is to end now, by these orders. The strongest one counts.
+    fn ordered_end(&self, orders: u16) -> Option<StopReason> {
         if orders & KILL != 0 {
             let shutdown = orders & (SHUTDOWN_STOP | SHUTDOWN_DRAIN) != 0;
             // Who was refused meanwhile has been told the first reason.
@@ -302,18 +328,60 @@ impl<A: Actor> Runner<'_, A> {
                 StopReason::Killed
             });
         }
+        if orders & FAIL != 0 {
+            // If it is taken already, that was in a life before.
+            let failed = self.core().with_rare(|rare| rare.failed.take());
+            if failed.is_some() {
+                return failed;
+            }
+        }
         if orders & STOP != 0 {
             return Some(StopReason::Stopped);
+        }
+        if orders & END != 0 {
+            return Some(self.core().reason().unwrap_or(StopReason::ParentEnded));
         }
         if orders & SHUTDOWN_STOP != 0 {
             return Some(StopReason::Shutdown);
         }
-        if orders & DRAIN != 0 {
-            self.begin_drain(StopReason::Drained);
-        } else if orders & SHUTDOWN_DRAIN != 0 {
-            self.begin_drain(StopReason::Shutdown);
+        (orders & FALL != 0).then_some(StopReason::Restarted)
+    }
+
+    /// Does what the signals ask for whose turn has come. Returns the reason if one of them ends
+    /// the actor.
+    fn hear_signals(&mut self) -> Option<StopReason> {
+        loop {
+            let core = self.core();
+            let (taken, queued) = (core.taken.get(), core.mailbox.queue().len() as u64);
+            let heard = match core.with_rare(|rare| rare.ties.next(taken, queued)) {
+                Ok(heard) => heard,
+                Err(others) => {
+                    if others {
+                        // We look again after each message. No one but us runs the actor, so it
+                        // is not held.
+                        let _ = core.add_orders(SIGNALS);
+                    }
+                    return None;
+                }
+            };
+            let actor = self.actor();
+            match heard {
+                Heard::Call(call) => call(actor.cast(), ptr::from_mut(self.context).cast()),
+                // SAFETY: the runner has the actor to itself.
+                Heard::Told(terminated) => {
+                    unsafe { &mut *actor }.terminated(&terminated, self.context);
+                    self.frame.settle_unwound(&Failure::Dropped);
+                }
+                Heard::Linked(reason) => return Some(reason),
+            }
+            // ORDERING: Acquire pairs with the Release of whoever gave the order.
+            let orders = self.core().orders.load(Acquire);
+            if orders & !(SIGNALS | START) != 0 {
+                // Signals are left for later: an order may be to end.
+                let _ = self.core().add_orders(SIGNALS);
+                return None;
+            }
         }
-        None
     }
 
     fn begin_drain(&self, reason: StopReason) {
@@ -383,7 +451,10 @@ impl<A: Actor> Runner<'_, A> {
             "an actor panicked"
         );
         if let Some(message_type) = message_type.filter(|_| !counted) {
-            core.with_rare(|rare| rare.dead_lettered += 1);
+            core.with_rare(|rare| {
+                rare.dead_lettered += 1;
+                rare.failed_at = Some(message_type);
+            });
             core.post_dead_letter(
                 type_name::<A>(),
                 message_type,
@@ -394,92 +465,5 @@ impl<A: Actor> Runner<'_, A> {
         core.in_hand.store(ptr::null_mut(), Relaxed);
         self.frame.settle_unwound(&Failure::Panicked(message));
         reason
-    }
-
-    fn begin_end(&self, reason: StopReason) {
-        let core = self.core();
-        core.set_stage(stage::ENDING);
-        core.with_rare(|rare| rare.reason = Some(reason));
-    }
-
-    /// Turns what is queued into dead letters, and ends the actor once nothing is left.
-    ///
-    /// Asks for no further turn: either a sender is between its reservation and its writing,
-    /// and will schedule us, or the actor has ended and nobody may run it again.
-    fn finish(&mut self) {
-        let reason = self.core().reason().expect("an end has a reason");
-        self.close(reason.clone());
-        let failure = Failure::Ended(reason.clone());
-        loop {
-            let core = self.core();
-            let queue = core.mailbox.queue();
-            // SAFETY: we are the runner.
-            while let Some(envelope) = unsafe { queue.take() } {
-                core.taken.increment();
-                core.with_rare(|rare| rare.dead_lettered += 1);
-                let message_type = envelope.vtable().message_type;
-                envelope.discard(&failure);
-                core.post_dead_letter(
-                    type_name::<A>(),
-                    message_type(),
-                    LossReason::Stopped(reason.clone()),
-                );
-            }
-            // SAFETY: we are the runner.
-            if unsafe { queue.is_exhausted() } {
-                break;
-            }
-            // SAFETY: we are the runner, and no longer if it says so.
-            if unsafe { queue.release() } == Released::Idle {
-                return;
-            }
-        }
-        self.end(&reason);
-    }
-
-    fn end(&mut self, reason: &StopReason) {
-        self.frame.begin_ending(reason);
-        let mut life = self.set_life(Life::Gone);
-        if let Life::Alive(actor) = &mut life {
-            let stopped = catch_unwind(AssertUnwindSafe(|| actor.stopped(reason, self.context)));
-            if let Err(payload) = stopped {
-                self.report_panic_in_stopped(payload);
-            }
-            self.frame.settle_unwound(&Failure::of_ending(reason));
-        }
-        drop_quietly(life);
-        let core = self.core();
-        let (timers, span) =
-            core.with_rare(|rare| (std::mem::take(&mut rare.timers), rare.span.take()));
-        for timer in timers {
-            core.runtime.timers.cancel(timer);
-        }
-        drop(span);
-        tracing::debug!(target: "greenroom", actor = %core.id, %reason, "an actor ended");
-        let joiners = core.with_rare(|rare| {
-            core.set_stage(stage::ENDED);
-            // The books are closed: nothing is accepted any more, and the runner is done. Under
-            // the lock, so that who sees the end sees the totals with this actor's counts.
-            let counts = core.close_books(rare.dead_lettered);
-            core.runtime.dismiss(core.id, core.residence, counts);
-            std::mem::take(&mut rare.joiners)
-        });
-        let mut wakes = self.frame.with_wakes(std::mem::take);
-        wakes.extend(joiners.into_values());
-        wakes.into_iter().for_each(wake_quietly);
-        if let Some(thread) = self.context.cell().thread() {
-            thread.end();
-        }
-    }
-
-    #[cold]
-    fn report_panic_in_stopped(&self, payload: Box<dyn Any + Send>) {
-        tracing::error!(
-            target: "greenroom",
-            actor = %self.core().id,
-            panic = panic_message(&*payload),
-            "`stopped` panicked"
-        );
-        forget_quietly(payload);
     }
 }

@@ -4,12 +4,15 @@ use std::any::type_name;
 use std::fmt;
 use std::sync::Arc;
 
-use super::cell::{Cell, Life};
+use super::cell::{Cell, Life, Target};
 use super::core::{Core, Settings};
+use super::family::{Kin, Kinship, PlainParent};
+use super::runner::Factory;
 use super::{Actor, Addr};
 use crate::error::{SpawnError, StopReason};
 use crate::executor::thread::OwnThread;
 use crate::mailbox::{MAX_CAPACITY, Overflow};
+use crate::restart::{Restart, StopTimeout};
 use crate::runtime::Runtime;
 
 /// Messages that a mailbox holds if nothing else is said.
@@ -42,6 +45,8 @@ pub struct Spawner {
     capacity: usize,
     overflow: Overflow,
     runs_on_callers: bool,
+    parent: Option<Arc<dyn Target>>,
+    stop_timeout: StopTimeout,
 }
 
 impl Spawner {
@@ -52,12 +57,32 @@ impl Spawner {
             capacity: DEFAULT_CAPACITY,
             overflow: Overflow::default(),
             runs_on_callers: false,
+            parent: None,
+            stop_timeout: StopTimeout::default(),
         }
+    }
+
+    pub(super) fn child_of(mut self, parent: Arc<dyn Target>) -> Self {
+        self.parent = Some(parent);
+        self
+    }
+
+    /// How long the actor may take to stop when its parent ends; for children only. The default is
+    /// 5 s.
+    pub fn stop_timeout(mut self, timeout: StopTimeout) -> Self {
+        self.stop_timeout = timeout;
+        self
     }
 
     /// A name for logs and snapshots; it need not be unique. The default is none.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// The name that it has if none is given.
+    pub(crate) fn name_if_none(mut self, name: &str) -> Self {
+        self.name.get_or_insert_with(|| name.into());
         self
     }
 
@@ -95,9 +120,20 @@ impl Spawner {
     ///
     /// # Errors
     ///
-    /// If the capacity is out of range or the system is shutting down. The actor is dropped.
+    /// If the capacity is out of range or the system is shutting down, or, for a child, if its
+    /// parent ends. The actor is dropped.
     pub fn spawn<A: Actor + Send>(self, actor: A) -> Result<Addr<A>, SpawnError> {
-        let cell = self.admit(Life::Alive(actor), None)?;
+        self.spawn_prepared(actor, |_| ())
+    }
+
+    /// As [`spawn`](Self::spawn); `before` sees the cell before the actor has its first turn.
+    pub(crate) fn spawn_prepared<A: Actor + Send>(
+        self,
+        actor: A,
+        before: impl FnOnce(&Arc<Cell<A>>),
+    ) -> Result<Addr<A>, SpawnError> {
+        let cell = self.admit(Begin::Once(Life::Alive(actor)), None)?;
+        before(&cell);
         cell.signal();
         Ok(Addr::adopt(cell))
     }
@@ -130,27 +166,44 @@ impl Spawner {
         make: impl FnOnce() -> A + Send + 'static,
     ) -> Result<Addr<A>, SpawnError> {
         let life = Life::Unborn(Box::new(make));
+        let cell = self.admit_on_thread(Begin::Once(life))?;
+        cell.signal();
+        Ok(Addr::adopt(cell))
+    }
+
+    /// Spawns an actor that is down until its supervisor begins its first life.
+    pub(crate) fn spawn_supervised<A: Actor>(
+        self,
+        factory: Factory<A>,
+        kinship: Kinship,
+        on_thread: OnThread,
+    ) -> Result<Arc<Cell<A>>, SpawnError> {
+        let begin = Begin::Down { factory, kinship };
+        match on_thread {
+            OnThread::Pool => self.admit(begin, None),
+            OnThread::Own => self.admit_on_thread(begin),
+        }
+    }
+
+    fn admit_on_thread<A: Actor>(self, begin: Begin<A>) -> Result<Arc<Cell<A>>, SpawnError> {
         if self.runtime.executor.is_stepped() {
-            let cell = self.admit(life, None)?;
-            cell.signal();
-            return Ok(Addr::adopt(cell));
+            return self.admit(begin, None);
         }
         let thread = OwnThread::new();
         let name = self.name.clone();
-        let cell = self.admit(life, Some(thread.clone()))?;
+        let cell = self.admit(begin, Some(thread.clone()))?;
         let id = cell.core().id;
         let name = name.unwrap_or_else(|| format!("greenroom-actor-{id}").into());
         if let Err(error) = thread.start(&name, cell.clone()) {
             cell.bury();
             return Err(SpawnError::Thread(error));
         }
-        cell.signal();
-        Ok(Addr::adopt(cell))
+        Ok(cell)
     }
 
     fn admit<A: Actor>(
         self,
-        life: Life<A>,
+        begin: Begin<A>,
         thread: Option<Arc<OwnThread>>,
     ) -> Result<Arc<Cell<A>>, SpawnError> {
         let Self {
@@ -159,6 +212,8 @@ impl Spawner {
             capacity,
             overflow,
             runs_on_callers,
+            parent,
+            stop_timeout,
         } = self;
         if !(1..=MAX_CAPACITY).contains(&capacity) {
             return Err(SpawnError::Capacity {
@@ -166,9 +221,21 @@ impl Spawner {
                 limit: MAX_CAPACITY,
             });
         }
+        let (life, factory, kinship) = match begin {
+            Begin::Once(life) => {
+                let kinship = match &parent {
+                    Some(parent) => Some(plain_kinship(parent)?),
+                    None => None,
+                };
+                (life, None, kinship)
+            }
+            Begin::Down { factory, kinship } => (Life::Gone, Some(factory), Some(kinship)),
+        };
+        let place = kinship.as_ref().map(|kinship| kinship.place);
         let plain = name.is_none()
             && overflow == Overflow::default()
             && thread.is_none()
+            && kinship.is_none()
             && !runs_on_callers;
         let settings = (!plain).then(|| {
             Box::new(Settings {
@@ -176,15 +243,58 @@ impl Spawner {
                 overflow,
                 thread,
                 runs_on_callers,
+                kinship,
             })
         });
         let cell = runtime.admit(|id, residence| {
             let core = Core::new(runtime.clone(), id, residence, capacity, settings);
+            if let Some(factory) = factory {
+                core.begin_down(Box::new(factory));
+            }
             Arc::new(Cell::new(core, life))
         })?;
+        if let (Some(parent), Some(place)) = (parent, place) {
+            let kin = Kin {
+                cell: cell.clone(),
+                timeout: stop_timeout,
+            };
+            let joined = parent.core().with_rare(|rare| rare.family.join(place, kin));
+            if !joined {
+                cell.bury();
+                return Err(SpawnError::ParentEnding);
+            }
+        }
         open_span(cell.core(), type_name::<A>());
         Ok(cell)
     }
+}
+
+/// How an actor begins.
+enum Begin<A> {
+    /// With its only life.
+    Once(Life<A>),
+    /// With its supervisor's order.
+    Down {
+        factory: Factory<A>,
+        kinship: Kinship,
+    },
+}
+
+/// Where an actor runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum OnThread {
+    #[default]
+    Pool,
+    Own,
+}
+
+fn plain_kinship(parent: &Arc<dyn Target>) -> Result<Kinship, SpawnError> {
+    let place = parent.core().with_rare(|rare| rare.family.next_place());
+    Ok(Kinship {
+        parent: Box::new(PlainParent(Arc::downgrade(parent))),
+        place: place.ok_or(SpawnError::ParentEnding)?,
+        restart: Restart::Temporary,
+    })
 }
 
 /// The span of the actor's life, if somebody listens.

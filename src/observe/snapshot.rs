@@ -23,6 +23,8 @@ pub enum ActorState {
         /// The type of the message in hand; `None` in a hook.
         message_type: Option<&'static str>,
     },
+    /// It is supervised and between two lives, or not started yet; its messages wait.
+    Down,
     /// It has ended.
     Ended(StopReason),
 }
@@ -45,6 +47,8 @@ pub struct ActorSnapshot {
     pub waiting_senders: usize,
     /// How long its handlers and hooks have waited in all, but for the wait in hand.
     pub waited: Duration,
+    /// How often it was started again.
+    pub restarts: u64,
     /// What became of its messages.
     pub counts: Counts,
 }

@@ -1,6 +1,7 @@
 //! How many restarts are too many.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// How many restarts a supervisor allows within a time before it gives up.
@@ -43,6 +44,14 @@ impl Intensity {
     /// The time within which they are counted.
     pub const fn within(&self) -> Duration {
         self.within
+    }
+}
+
+impl fmt::Display for Intensity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { restarts, within } = self;
+        let plural = if *restarts == 1 { "" } else { "s" };
+        write!(f, "{restarts} restart{plural} in {within:?}")
     }
 }
 

@@ -14,6 +14,7 @@ mod refusals;
 mod sends;
 mod shutdown;
 mod snapshot;
+mod supervision;
 mod support;
 mod time;
 mod tracing;
