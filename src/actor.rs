@@ -12,6 +12,7 @@ mod envelope;
 mod family;
 mod frame;
 mod future;
+mod orders;
 mod recipient;
 mod reply;
 mod room;
@@ -34,8 +35,9 @@ pub use watch::Terminated;
 pub use weak::WeakAddr;
 
 pub(crate) use cell::{Cell, Target};
-pub(crate) use core::{END, REVIVE, stage};
+pub(crate) use core::stage;
 pub(crate) use family::{Event, Kin, Kinship, Manner, Parent, Progress, Stopping, leave};
+pub(crate) use orders::{END, REVIVE};
 pub(crate) use runner::Factory;
 pub(crate) use spawn::OnThread;
 pub(crate) use wait::{FromOutside, wait};

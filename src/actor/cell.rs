@@ -14,9 +14,10 @@ use std::task::Waker;
 
 use super::Actor;
 use super::context::Context;
-use super::core::{Core, END, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, SIGNALS, stage};
+use super::core::{Core, stage};
 use super::envelope::Envelope;
 use super::frame::Failure;
+use super::orders::{END, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, SIGNALS};
 use super::wait::{Caller, Record};
 use crate::error::StopReason;
 use crate::executor::thread::OwnThread;
@@ -154,7 +155,7 @@ impl<A: Actor> Cell<A> {
         }
     }
 
-    /// Has the actor go on after orders were [added](Core::add_orders).
+    /// Has the actor go on after orders were [added](super::orders::Orders::add).
     fn go_on(self: &Arc<Self>, was_held: bool, orders: u16) {
         if orders & KILL != 0 {
             self.core.wait_slot.call(Record::wake);
@@ -314,7 +315,7 @@ impl<A: Actor> Target for Cell<A> {
     }
 
     fn tell(self: Arc<Self>, orders: u16) {
-        let was_held = self.core.add_orders(orders);
+        let was_held = self.core.orders.add(orders);
         self.go_on(was_held, orders);
     }
 
@@ -327,7 +328,7 @@ impl<A: Actor> Target for Cell<A> {
         let mut wakes = Wakes::new();
         self.core.close(first, &mut wakes);
         wakes.into_iter().for_each(wake_quietly);
-        let was_held = self.core.add_orders(orders);
+        let was_held = self.core.orders.add(orders);
         self.go_on(was_held, orders);
     }
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::blocking::run_blocking;
 use super::cell::{Cell, Target};
-use super::core::{FAIL, STOP};
 use super::family::Event;
 use super::future::wait_for;
+use super::orders::{FAIL, STOP};
 use super::spawn::Spawner;
 use super::timer::{self, Timer};
 use super::wait::{FromOutside, wait};

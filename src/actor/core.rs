@@ -5,25 +5,11 @@
 //! | field | written by |
 //! |---|---|
 //! | `mailbox` | senders and the runner, by its protocol |
-//! | `orders` | anybody sets bits, the runner clears what it has obeyed; `KILL` stays; see below |
+//! | `orders` | anybody sets bits, the runner takes them; see [`orders`](super::orders) |
 //! | `stage`, counts, `in_hand` | the runner: whoever holds the mailbox's claim |
 //! | `wait_slot` | the handler that waits |
 //! | `addresses` | holders of addresses |
 //! | `rare` | anybody, under its lock |
-//!
-//! # An actor that is held
-//!
-//! Between two lives an actor handles nothing, however many messages are queued; and one that
-//! ends waits for its children. Then its runner keeps the mailbox's claim, so that no sender
-//! schedules the actor, and lets go of the thread: it is *held*. Both steps of that are changes
-//! of one word, `orders`:
-//!
-//! - The runner sets `HELD` if no order stands but `KILL`, which it has seen; otherwise it obeys.
-//! - Whoever gives an order sets its bit and takes `HELD` away in the same exchange. If it was
-//!   there, he is the runner now: he gives the claim up again, with a signal, and schedules.
-//!
-//! So either the order is first, then the runner sees it instead of holding; or the holding is
-//! first, then exactly one giver finds `HELD`, however many come.
 #![expect(
     unsafe_code,
     reason = "reads the table of the message in hand, a constant"
@@ -40,6 +26,7 @@ use tracing::Span;
 use super::envelope::{Envelope, Vtable};
 use super::family::{Family, Kinship};
 use super::frame::{self, Frame};
+use super::orders::{KILL, Orders, START};
 use super::slot::WaitSlot;
 use super::wait::Record;
 use super::watch::Ties;
@@ -50,32 +37,11 @@ use crate::mailbox::{Mailbox, Overflow, Wakes};
 use crate::observe::{Counts, DeadLetter, LossReason, OwnCount, SharedCount};
 use crate::runtime::{Residence, Runtime};
 use crate::sync::{
-    AtomicPtr, AtomicU8, AtomicU16, AtomicUsize, Mutex,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    AtomicPtr, AtomicU8, AtomicUsize, Mutex,
+    Ordering::{Acquire, Relaxed, Release},
 };
 use crate::time::TimerKey;
 use crate::waits::Identity;
-
-/// Orders to an actor; several may stand.
-pub(super) const START: u16 = 1;
-pub(super) const STOP: u16 = 1 << 1;
-pub(super) const DRAIN: u16 = 1 << 2;
-/// Stays set until the next life, so that every later wait of the handler ends at once.
-pub(crate) const KILL: u16 = 1 << 3;
-pub(super) const SHUTDOWN_DRAIN: u16 = 1 << 4;
-pub(super) const SHUTDOWN_STOP: u16 = 1 << 5;
-/// Its handler or hook has failed.
-pub(super) const FAIL: u16 = 1 << 6;
-/// Its parent or supervisor ends it for good.
-pub(crate) const END: u16 = 1 << 7;
-/// Its supervisor ends this life; another one is to come.
-pub(crate) const FALL: u16 = 1 << 8;
-/// Its supervisor begins its next life.
-pub(crate) const REVIVE: u16 = 1 << 9;
-/// Something lies in the lane for signals, or what a held runner waits for may have come.
-pub(crate) const SIGNALS: u16 = 1 << 10;
-/// No order: nobody runs the actor, and whoever gives it an order takes the claim over.
-const HELD: u16 = 1 << 11;
 
 /// How far an actor's life has come. Written by its runner.
 pub(crate) mod stage {
@@ -142,7 +108,7 @@ pub(crate) struct Core {
     pub(super) mailbox: Mailbox<Envelope>,
     /// Strong addresses. They hold one count of the cell together.
     pub(super) addresses: AtomicUsize,
-    pub(super) orders: AtomicU16,
+    pub(super) orders: Orders,
     pub(super) stage: AtomicU8,
     /// The table of the message in hand, or null.
     pub(super) in_hand: AtomicPtr<Vtable>,
@@ -173,7 +139,7 @@ impl Core {
         Self {
             mailbox: Mailbox::new(capacity),
             addresses: AtomicUsize::new(1),
-            orders: AtomicU16::new(START),
+            orders: Orders::new(START),
             stage: AtomicU8::new(stage::LIVE),
             in_hand: AtomicPtr::new(ptr::null_mut()),
             wait_slot: WaitSlot::new(),
@@ -192,12 +158,11 @@ impl Core {
     }
 
     /// For an actor of which nobody knows yet: it is held before its first life.
-    pub(super) fn begin_down(&self, factory: Box<dyn Any + Send>) {
+    pub(super) fn begin_down(&mut self, factory: Box<dyn Any + Send>) {
         self.with_rare(|rare| rare.factory = Some(factory));
+        self.orders = Orders::held();
         self.mailbox.queue().signal();
         self.mailbox.queue().claim();
-        // ORDERING: Release, though nobody else is there yet.
-        self.orders.store(HELD, Release);
         self.set_stage(stage::DOWN);
     }
 
@@ -245,42 +210,6 @@ impl Core {
         self.rare.lock().as_deref().map(f)
     }
 
-    /// Adds orders. If so, the actor was held and the caller is its runner now.
-    #[must_use = "a runner must go on"]
-    pub(super) fn add_orders(&self, orders: u16) -> bool {
-        // ORDERING: Release publishes what the giver did before, and pairs with the Acquire of the
-        // runner that obeys. Acquire: if we become the runner, we see what the last one did; and
-        // for `WaitSlot`'s sake.
-        let before = self
-            .orders
-            .fetch_update(AcqRel, Acquire, |now| Some((now | orders) & !HELD));
-        before.is_ok_and(|before| before & HELD != 0)
-    }
-
-    /// Takes all orders but `KILL`, which is among those returned and stays.
-    pub(super) fn take_orders(&self) -> u16 {
-        // ORDERING: Acquire pairs with the Release of whoever gave the orders.
-        self.orders.fetch_and(KILL, AcqRel)
-    }
-
-    /// The runner lets go of the actor without giving up its claim, until somebody gives an order.
-    /// `false` if one stands already.
-    pub(super) fn hold(&self) -> bool {
-        let is_free = |now: u16| (now & !KILL == 0).then_some(now | HELD);
-        // ORDERING: Release hands the actor to whoever takes HELD away; Acquire for the orders.
-        self.orders.fetch_update(AcqRel, Acquire, is_free).is_ok()
-    }
-
-    /// A kill was meant for a life that has ended. One that ends the actor for good is kept.
-    pub(super) fn forget_kill(&self) {
-        let forget = |now: u16| {
-            let for_good = now & (END | SHUTDOWN_DRAIN | SHUTDOWN_STOP) != 0;
-            (!for_good).then_some(now & !KILL)
-        };
-        // ORDERING: AcqRel, as for every change of the word.
-        let _ = self.orders.fetch_update(AcqRel, Acquire, forget);
-    }
-
     /// Whether a life that ends for this reason is followed by another one, unless the supervisor
     /// gives the actor up.
     pub(super) fn comes_back_after(&self, reason: &StopReason) -> bool {
@@ -301,8 +230,7 @@ impl Core {
     }
 
     pub(super) fn is_killed(&self) -> bool {
-        // ORDERING: Acquire pairs with the Release in `give`; see `WaitSlot`.
-        self.orders.load(Acquire) & KILL != 0
+        self.orders.standing() & KILL != 0
     }
 
     pub(crate) fn stage(&self) -> u8 {

@@ -10,7 +10,8 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::cell::Target;
-use super::core::{END, FALL, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, SIGNALS, stage};
+use super::core::stage;
+use super::orders::{END, FALL, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, SIGNALS};
 use crate::error::{Failure, StopReason};
 use crate::restart::{End, Restart, StopTimeout};
 use crate::time::{TimerKey, later};

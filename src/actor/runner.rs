@@ -19,11 +19,12 @@ use std::sync::Arc;
 use super::Actor;
 use super::cell::{Cell, Life};
 use super::context::Context;
-use super::core::{
-    Core, DRAIN, END, FAIL, FALL, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, SIGNALS, START, STOP, stage,
-};
+use super::core::{Core, stage};
 use super::envelope::{Envelope, Ran};
 use super::frame::{Failure, Frame};
+use super::orders::{
+    DRAIN, END, FAIL, FALL, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, SIGNALS, START, STOP,
+};
 use super::wait::Caller;
 use super::watch::Heard;
 use crate::error::StopReason;
@@ -168,8 +169,7 @@ impl<A: Actor> Runner<'_, A> {
         let full = budget;
         let mut budget = budget;
         loop {
-            // ORDERING: Acquire pairs with the Release of whoever gave the order.
-            if self.core().orders.load(Acquire) != 0
+            if self.core().orders.standing() != 0
                 && let Some(reason) = match caller {
                     Some(caller) => caller.holding(|| self.obey()),
                     None => self.obey(),
@@ -294,12 +294,12 @@ impl<A: Actor> Runner<'_, A> {
     /// Obeys what was ordered; returns the reason if the actor is to end now.
     #[cold]
     fn obey(&mut self) -> Option<StopReason> {
-        let orders = self.core().take_orders();
+        let orders = self.core().orders.take();
         if orders & START != 0 {
             self.start();
         }
         // A stop from within `started` counts too; the others are looked at again anyway.
-        let orders = orders | self.core().orders.load(Acquire);
+        let orders = orders | self.core().orders.standing();
         if let Some(reason) = self.ordered_end(orders) {
             return Some(reason);
         }
@@ -359,7 +359,7 @@ impl<A: Actor> Runner<'_, A> {
                     if others {
                         // We look again after each message. No one but us runs the actor, so it
                         // is not held.
-                        let _ = core.add_orders(SIGNALS);
+                        let _ = core.orders.add(SIGNALS);
                     }
                     return None;
                 }
@@ -374,11 +374,10 @@ impl<A: Actor> Runner<'_, A> {
                 }
                 Heard::Linked(reason) => return Some(reason),
             }
-            // ORDERING: Acquire pairs with the Release of whoever gave the order.
-            let orders = self.core().orders.load(Acquire);
+            let orders = self.core().orders.standing();
             if orders & !(SIGNALS | START) != 0 {
                 // Signals are left for later: an order may be to end.
-                let _ = self.core().add_orders(SIGNALS);
+                let _ = self.core().orders.add(SIGNALS);
                 return None;
             }
         }

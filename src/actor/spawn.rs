@@ -247,7 +247,7 @@ impl Spawner {
             })
         });
         let cell = runtime.admit(|id, residence| {
-            let core = Core::new(runtime.clone(), id, residence, capacity, settings);
+            let mut core = Core::new(runtime.clone(), id, residence, capacity, settings);
             if let Some(factory) = factory {
                 core.begin_down(Box::new(factory));
             }

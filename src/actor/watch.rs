@@ -24,7 +24,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
 use super::cell::Target;
-use super::core::{Core, SIGNALS, stage};
+use super::core::{Core, stage};
+use super::orders::SIGNALS;
 use crate::error::StopReason;
 use crate::id::ActorId;
 use crate::waits::Identity;

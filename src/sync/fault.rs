@@ -83,6 +83,12 @@ pub(crate) enum Fault {
     CircleUnlocked,
     /// Whoever sees a circle of waits reports it without a second walk.
     CircleNotWalkedTwice,
+    /// A runner holds an actor without looking for orders in the same step.
+    HeldUnlooked,
+    /// Whoever orders something of a held actor does not say that it is held no more.
+    HeldKept,
+    /// Whoever takes a held actor over does not see what its last runner did.
+    HolderUnseen,
 }
 
 /// Whether the model that runs now has this mistake planted.

@@ -22,9 +22,10 @@ use std::sync::Arc;
 use super::Runner;
 use crate::actor::Actor;
 use crate::actor::cell::{Life, Target};
-use crate::actor::core::{FAIL, FALL, KILL, REVIVE, SIGNALS, STOP, stage};
+use crate::actor::core::stage;
 use crate::actor::family::{Event, Manner, Progress};
 use crate::actor::frame::Failure as Untold;
+use crate::actor::orders::{FAIL, FALL, KILL, REVIVE, SIGNALS, STOP};
 use crate::actor::watch::{self, Followers};
 use crate::error::{ActorError, Failure, StopReason};
 use crate::mailbox::Released;
@@ -137,7 +138,7 @@ impl<A: Actor> Runner<'_, A> {
         loop {
             let core = self.core();
             let put_off = core.with_rare(|rare| std::mem::take(&mut rare.put_off));
-            let orders = core.take_orders() | put_off;
+            let orders = core.orders.take() | put_off;
             // Whoever orders it to end for good closes the mailbox first.
             if core.mailbox.queue().is_closed() {
                 let reason = core.reason().expect("a mailbox is closed for a reason");
@@ -151,9 +152,9 @@ impl<A: Actor> Runner<'_, A> {
             }
             let stale = orders & (KILL | STOP | FAIL | FALL) != 0;
             if stale {
-                core.forget_kill();
+                core.orders.forget_kill();
             }
-            if core.hold() {
+            if core.orders.hold() {
                 return Next::LetGo;
             }
         }
@@ -162,7 +163,7 @@ impl<A: Actor> Runner<'_, A> {
     /// Makes the actor again, or for the first time, and starts it.
     fn revive(&mut self) {
         let core = self.core();
-        core.forget_kill();
+        core.orders.forget_kill();
         let failure = core.with_rare(|rare| {
             rare.family.open();
             rare.failed = None;
@@ -182,7 +183,7 @@ impl<A: Actor> Runner<'_, A> {
             self.begin_end(reason);
         } else {
             if core.with_rare(|rare| rare.ties.has_signals()) {
-                let _ = core.add_orders(SIGNALS);
+                let _ = core.orders.add(SIGNALS);
             }
             if !self.context.take_starts_later() {
                 self.context.report_started();
@@ -224,7 +225,7 @@ impl<A: Actor> Runner<'_, A> {
         }
         let mut stopping = core.with_rare(|rare| rare.family.stopping(manner));
         loop {
-            let orders = core.take_orders();
+            let orders = core.orders.take();
             core.with_rare(|rare| rare.put_off |= orders);
             let progress = stopping.go_on(core.runtime.now());
             let due = match progress {
@@ -247,7 +248,7 @@ impl<A: Actor> Runner<'_, A> {
             }
             let unneeded = core.with_rare(|rare| rare.family.go_on_later(stopping, timer));
             unneeded.map(|timer| core.runtime.timers.cancel(timer));
-            if core.hold() {
+            if core.orders.hold() {
                 return false;
             }
             stopping = core.with_rare(|rare| rare.family.stopping(|| unreachable!()));
