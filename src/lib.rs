@@ -14,7 +14,7 @@
 //! an end by [`Addr::join`], for a while by [`Context::sleep`], for any future by [`Context::wait`],
 //! for a closure that blocks by [`Context::blocking`]. In the pool that parks its stack; on an
 //! actor's own thread ([`Spawner::spawn_thread`]) and on a plain thread, the thread waits. An async
-//! task awaits a [`Reply`] and [`Addr::send_async`].
+//! task awaits a [`Reply`], [`Addr::send_async`] and [`Addr::join_async`].
 //!
 //! `stop` and `drain` end no wait, [`Addr::kill`] ends nearly all: [`WaitError::Interrupted`]. A
 //! circle of waits is refused, with its path: [`WaitError::WouldDeadlock`]. [`System::waits`] shows
@@ -77,8 +77,8 @@ mod system;
 pub mod testkit;
 
 pub use actor::{
-    Actor, Addr, Asker, Context, DeferredHandler, First, Handler, Recipient, Reply, ReplyOf,
-    ReplyTo, SendFuture, Spawner, Terminated, Timer, WeakAddr, wait_all, wait_any,
+    Actor, Addr, Asker, Context, DeferredHandler, First, Handler, JoinFuture, Recipient, Reply,
+    ReplyOf, ReplyTo, SendFuture, Spawner, Terminated, Timer, WeakAddr, wait_all, wait_any,
 };
 pub use error::{
     ActorError, AskError, BuildError, Escalation, Failure, GaveUpBecause, SendError, SpawnError,
@@ -95,5 +95,7 @@ pub use supervisor::{
     ChildInfo, ChildKind, ChildSpec, ChildState, Children, RemoveError, RestartError, StartError,
     Supervisor, SupervisorBuilder,
 };
-pub use system::{ShutdownReport, System, SystemBuilder, Unfinished};
+pub use system::{
+    ShutdownPhase, ShutdownReport, System, SystemBuilder, TaskOutcome, TaskReport, Unfinished,
+};
 pub use waits::{Awaited, Identity, Wait, WaitEdge, WaitPath};

@@ -19,7 +19,7 @@ use crate::observe::{ActorSnapshot, Counts, Letters, Snapshot};
 use crate::sync::{AtomicBool, Mutex, Ordering::Acquire, Ordering::Release};
 use crate::time::{Clock, Timers, thread_number};
 use crate::unwind::wake_quietly;
-use crate::waits::Wait;
+use crate::waits::{Identity, Wait};
 use watchdog::Watchdog;
 pub(crate) use watchdog::{InHand, Limits};
 
@@ -35,6 +35,8 @@ pub(crate) trait Resident: Send + Sync {
     fn order(self: Arc<Self>, order: Order);
     /// Whether somebody else is to end it.
     fn has_parent(&self) -> bool;
+    /// Its parent and that one's parents, the uppermost first.
+    fn ancestors(&self) -> Vec<Identity>;
 }
 
 /// What the system orders when it shuts down.

@@ -113,13 +113,19 @@ struct Post {
     between: Mutex<Option<Supervision>>,
 }
 
+impl Post {
+    fn supervisor(&self) -> Option<Arc<Cell<Supervisor>>> {
+        self.supervisor.get()?.upgrade()
+    }
+}
+
 impl Parent for Weak<Post> {
+    fn target(&self) -> Option<Arc<dyn Target>> {
+        Some(self.upgrade()?.supervisor()?)
+    }
+
     fn report(&self, place: u64, event: Event) {
-        let post = self.upgrade();
-        let supervisor = post
-            .as_ref()
-            .and_then(|post| post.supervisor.get()?.upgrade());
-        let Some(supervisor) = supervisor else {
+        let Some(supervisor) = self.upgrade().and_then(|post| post.supervisor()) else {
             return;
         };
         if let Event::Ended(_) = event {

@@ -1,22 +1,29 @@
 //! A system: its pool, its clock, its actors, and the end of them all.
 
+mod phases;
+mod report;
+
+pub use phases::{ShutdownPhase, TaskOutcome, TaskReport};
+pub use report::{ShutdownReport, Unfinished};
+
 use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::actor::{Actor, Addr, FromOutside, Spawner, wait};
-use crate::error::{BuildError, WaitError};
+use crate::error::BuildError;
 use crate::executor::Executor;
 use crate::executor::blocking::Threads;
 use crate::executor::pool::Pool;
 use crate::executor::stacks::StackLimits;
-use crate::observe::{ActorSnapshot, ActorState, DeadLetterFeed, Snapshot};
+use crate::observe::{DeadLetterFeed, Snapshot};
 use crate::restart::Strategy;
 use crate::runtime::{Limits, Order, Runtime};
 use crate::supervisor::SupervisorBuilder;
 use crate::time::{Clock, ManualClock, Timers, later};
-use crate::waits::{Awaited, Identity, Wait};
+use crate::waits::{Awaited, Wait};
+use phases::Tasks;
 
 /// A handle to a system of actors. Clones are handles to the same system.
 ///
@@ -32,6 +39,7 @@ pub struct System {
 /// What the handles of a system share; dropped with the last of them.
 struct Handle {
     runtime: Arc<Runtime>,
+    tasks: Tasks,
 }
 
 impl System {
@@ -58,7 +66,10 @@ impl System {
 
     pub(crate) fn from_runtime(runtime: Arc<Runtime>) -> Self {
         Self {
-            handle: Arc::new(Handle { runtime }),
+            handle: Arc::new(Handle {
+                runtime,
+                tasks: Tasks::default(),
+            }),
         }
     }
 
@@ -108,16 +119,57 @@ impl System {
         self.runtime().letters.subscribe()
     }
 
+    /// Adds a task to the shutdown of this system.
+    ///
+    /// A shutdown goes through the [phases](ShutdownPhase) in order. The tasks of a phase run side by
+    /// side, each on a thread of its own (in a system that is
+    /// [stepped by hand](crate::testkit), one after another in the shutdown's step), and are told how
+    /// much time they have. Each phase has half of what is left of the shutdown's deadline, and the
+    /// last one that has tasks all of it; so one that takes too long leaves something to those that
+    /// come after. A task that is not done in time goes on by itself, and the report names it, as one
+    /// that panics. Tasks run at the first [`shutdown`](Self::shutdown), and not if the
+    /// last handle is dropped instead.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    /// use greenroom::{ShutdownPhase, System};
+    ///
+    /// let system = System::new();
+    /// let (done, order) = mpsc::channel();
+    /// let flushed = done.clone();
+    /// system.on_shutdown(ShutdownPhase::Flush, "journal", move |_| flushed.send("flush").unwrap());
+    /// system.on_shutdown(ShutdownPhase::StopAccepting, "door", move |_| done.send("close").unwrap());
+    /// let report = system.shutdown(Duration::from_secs(10));
+    /// assert!(report.is_clean());
+    /// assert_eq!(order.iter().collect::<Vec<_>>(), ["close", "flush"]);
+    /// ```
+    pub fn on_shutdown(
+        &self,
+        phase: ShutdownPhase,
+        name: impl Into<Arc<str>>,
+        task: impl FnOnce(Duration) + Send + 'static,
+    ) {
+        self.handle.tasks.add(phase, name.into(), Box::new(task));
+    }
+
     /// Whether a shutdown has begun.
     pub fn is_shutting_down(&self) -> bool {
         self.runtime().is_closing()
     }
 
-    /// Ends the system: every mailbox closes at once, each actor handles what is queued, its
-    /// `stopped` runs. Returns when all have ended, or when `deadline` has passed.
+    /// Ends the system: the tasks of [`on_shutdown`](Self::on_shutdown) run, each actor handles what is
+    /// queued, its `stopped` runs. Returns when all have ended, or when `deadline` has passed.
     ///
-    /// The mailboxes are told to close in reverse order of spawning, and they drain at the same
-    /// time: what a draining actor sends to another one comes back as `Stopped`.
+    /// Nothing can be spawned any more. The mailboxes of all actors that have no parent close at once,
+    /// and these drain at the same time: what one of them sends to another comes back as `Stopped`.
+    /// When such an actor has handled its queue, its children close and drain in the same way,
+    /// in the reverse order of their starting, each when the one before has ended; then its own
+    /// `stopped` runs. So children end before their parents, who can use them until they have
+    /// drained themselves. A child's stop timeout applies, and takes at most half of what is left until
+    /// the deadline; so one that is stuck leaves time to the others.
     ///
     /// At the deadline the actors that have not ended are killed: their waits end with an error,
     /// but for those for a closure that [blocks](crate::Context::blocking).
@@ -144,32 +196,45 @@ impl System {
 
     fn end(&self, order: Order, limit: Duration) -> ShutdownReport {
         let runtime = self.runtime();
+        let tasks = &self.handle.tasks;
         let deadline = later(runtime.now(), limit);
-        runtime.begin_shutdown(order, Some(deadline));
+        let half_of_the_rest = || {
+            let now = runtime.now();
+            later(now, deadline.saturating_duration_since(now) / 2)
+        };
+        let until = half_of_the_rest();
+        let accepting = tasks.begin(ShutdownPhase::StopAccepting, runtime, until);
+        let mut reports = accepting.wait(runtime, until);
+        let until = if tasks.are_left_after(ShutdownPhase::Drain) {
+            half_of_the_rest()
+        } else {
+            deadline
+        };
+        runtime.begin_shutdown(order, Some(until));
         let residents = runtime.close();
+        let draining = tasks.begin(ShutdownPhase::Drain, runtime, until);
         let roots = residents.iter().filter(|resident| !resident.has_parent());
         roots.for_each(|resident| resident.clone().order(order));
         let all = FromOutside(Awaited::Shutdown);
-        let waited = wait(runtime, &all, Some(deadline), |waker: &Waker| {
+        let waited = wait(runtime, &all, Some(until), |waker: &Waker| {
             runtime.poll_empty(waker)
         });
-        let ended_in_time = matches!(waited, Ok(Some(())));
         let mut unfinished = Vec::new();
-        if !ended_in_time {
+        if !matches!(waited, Ok(Some(()))) {
             let late = runtime.residents();
-            unfinished.extend(
-                late.iter()
-                    .map(|resident| Unfinished::of(&resident.snapshot())),
-            );
+            unfinished.extend(late.iter().map(|resident| Unfinished::of(&**resident)));
             for resident in late {
                 resident.order(Order::Kill);
             }
         }
-        let before = residents.len();
+        reports.extend(draining.wait(runtime, until));
+        let flushing = tasks.begin(ShutdownPhase::Flush, runtime, deadline);
+        reports.extend(flushing.wait(runtime, deadline));
         ShutdownReport {
-            ended: before.saturating_sub(unfinished.len()),
+            ended: residents.len().saturating_sub(unfinished.len()),
             left: unfinished.iter().map(|actor| actor.queued).sum(),
             unfinished,
+            tasks: reports,
             interrupted: waited.err(),
         }
     }
@@ -192,99 +257,10 @@ impl fmt::Debug for System {
     }
 }
 
-/// How a shutdown went.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct ShutdownReport {
-    /// Actors that were there at its beginning and have ended.
-    pub ended: usize,
-    /// Actors that had not ended by the deadline, in order of their ids.
-    pub unfinished: Vec<Unfinished>,
-    /// Messages that were queued at these actors.
-    pub left: u64,
-    /// Why the wait for the end was given up before the deadline, if it was.
-    pub interrupted: Option<WaitError>,
-}
-
-impl ShutdownReport {
-    /// Whether every actor has ended.
-    pub fn is_clean(&self) -> bool {
-        self.unfinished.is_empty()
-    }
-}
-
-impl fmt::Display for ShutdownReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ended", self.ended)?;
-        if self.is_clean() {
-            return Ok(());
-        }
-        write!(
-            f,
-            ", {} did not, with {} messages left",
-            self.unfinished.len(),
-            self.left
-        )?;
-        self.unfinished
-            .iter()
-            .try_for_each(|actor| write!(f, "; {actor}"))
-    }
-}
-
-/// An actor that had not ended when a shutdown's deadline passed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct Unfinished {
-    /// What was known of it at the deadline.
-    pub actor: ActorSnapshot,
-    /// Messages that were queued.
-    pub queued: u64,
-}
-
-impl Unfinished {
-    fn of(actor: &ActorSnapshot) -> Self {
-        Self {
-            queued: actor.counts.queued,
-            actor: actor.clone(),
-        }
-    }
-}
-
-impl fmt::Display for Unfinished {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let actor = &self.actor;
-        let identity = Identity {
-            id: actor.id,
-            name: actor.name.clone(),
-            actor_type: actor.actor_type,
-        };
-        write!(f, "{identity}")?;
-        match &actor.state {
-            ActorState::Idle => f.write_str(" had not had its turn"),
-            ActorState::Down => f.write_str(" was down"),
-            ActorState::Running { message_type } => {
-                write!(f, " was still handling {}", in_hand(*message_type))
-            }
-            ActorState::Waiting { message_type } => {
-                write!(
-                    f,
-                    " was waiting while it handled {}",
-                    in_hand(*message_type)
-                )
-            }
-            ActorState::Ended(reason) => write!(f, " ended just then: {reason}"),
-        }
-    }
-}
-
 /// A number that differs from process to process and from system to system.
 fn any_seed() -> u64 {
     use std::hash::BuildHasher;
     std::collections::hash_map::RandomState::new().hash_one(0)
-}
-
-fn in_hand(message_type: Option<&'static str>) -> String {
-    message_type.map_or_else(|| "a hook".to_owned(), |name| format!("`{name}`"))
 }
 
 /// The options of a system.

@@ -21,14 +21,13 @@ use super::orders::{DRAIN, KILL, STOP};
 use super::recipient::{Asker, Recipient};
 use super::reply::ReplyCell;
 use super::room::{RoomAwaited, SendFuture, expire, message_back};
-use super::wait::{Goal, wait};
+use super::wait::wait;
 use super::{Actor, DeferredHandler, ReplyOf, WeakAddr};
-use crate::error::{AskError, SendError, StopReason, TrySendError, Undelivered, WaitError};
+use crate::error::{AskError, SendError, StopReason, TrySendError, Undelivered};
 use crate::id::ActorId;
 use crate::mailbox::{Overflow, Progress};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::time::later;
-use crate::waits::Awaited;
 
 /// The address of an actor: by it one sends and asks, from any thread or task.
 ///
@@ -379,47 +378,6 @@ impl<A: Actor> Addr<A> {
         self.cell().core().stage() == stage::ENDED
     }
 
-    /// Waits until the actor has ended, and returns why.
-    ///
-    /// By then its `stopped` has returned, and its counts are in the totals of the system. In a
-    /// handler of the pool the wait parks the handler's stack; elsewhere it blocks the thread,
-    /// which runs no actor meanwhile. There is no form of it to be awaited.
-    ///
-    /// # Errors
-    ///
-    /// If the wait cannot be begun or is ended; [`WaitError::WouldDeadlock`] if a handler waits
-    /// for the end of an actor that waits for it, or for its own.
-    pub fn join(&self) -> Result<StopReason, WaitError> {
-        let ended = self.wait_for_end(None)?;
-        Ok(ended.expect("a wait without deadline ends with an outcome"))
-    }
-
-    /// Waits until the actor has ended, for at most `limit`; then `None`.
-    ///
-    /// # Errors
-    ///
-    /// If the wait cannot be begun or is ended.
-    pub fn join_for(&self, limit: Duration) -> Result<Option<StopReason>, WaitError> {
-        let cell = self.cell();
-        let core = cell.core();
-        let deadline = later(core.runtime.now(), limit);
-        self.wait_for_end(Some(deadline))
-    }
-
-    fn wait_for_end(&self, deadline: Option<Instant>) -> Result<Option<StopReason>, WaitError> {
-        let cell = self.cell();
-        let core = cell.core();
-        let mut joiner = None;
-        let end = End(Arc::clone(&cell) as _);
-        let ended = wait(&core.runtime, &end, deadline, |waker| {
-            core.poll_ended(&mut joiner, waker)
-        });
-        if !matches!(ended, Ok(Some(_))) {
-            core.forget_joiner(joiner);
-        }
-        ended
-    }
-
     /// The actor's id.
     pub fn id(&self) -> ActorId {
         self.cell().core().id
@@ -494,25 +452,6 @@ impl<A: Actor> Hash for Addr<A> {
 impl<A: Actor> fmt::Debug for Addr<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         debug_address("Addr", self.id(), self.name(), f)
-    }
-}
-
-/// The end of an actor, as the goal of a wait.
-struct End(Arc<dyn Target>);
-
-impl Goal for End {
-    fn blockers(&self, visit: &mut dyn FnMut(&Arc<dyn Target>)) -> bool {
-        let lives = self.0.core().stage() != stage::ENDED;
-        if lives {
-            visit(&self.0);
-        }
-        lives
-    }
-
-    fn awaited(&self) -> Awaited {
-        Awaited::End {
-            of: self.0.identity(),
-        }
     }
 }
 

@@ -399,6 +399,8 @@ impl<A: Actor> Resident for Cell<A> {
             ActorState::Ended(core.reason().unwrap_or(StopReason::Stopped))
         } else if core.stage() == stage::DOWN {
             ActorState::Down
+        } else if core.has_children_to_stop() {
+            ActorState::Stopping
         } else if core.wait_slot.is_occupied() {
             ActorState::Waiting { message_type }
         } else if core.mailbox.queue().is_running() {
@@ -458,5 +460,16 @@ impl<A: Actor> Resident for Cell<A> {
 
     fn has_parent(&self) -> bool {
         self.core.kinship().is_some()
+    }
+
+    fn ancestors(&self) -> Vec<Identity> {
+        let mut ancestors = Vec::new();
+        let mut parent = self.core.parent();
+        while let Some(next) = parent {
+            ancestors.push(next.identity());
+            parent = next.core().parent();
+        }
+        ancestors.reverse();
+        ancestors
     }
 }

@@ -23,6 +23,7 @@ use std::task::{Poll, Waker};
 
 use tracing::Span;
 
+use super::cell::Target;
 use super::envelope::{Envelope, Vtable};
 use super::family::{Family, Kinship};
 use super::frame::{self, Frame};
@@ -220,6 +221,16 @@ impl Core {
         kinship.is_some_and(|kinship| kinship.comes_back_after(reason))
     }
 
+    /// Whether it waits for its children to end.
+    pub(super) fn has_children_to_stop(&self) -> bool {
+        matches!(self.stage(), stage::ENDING | stage::FALLING)
+            && self.with_rare_if_any(|rare| rare.family.is_quiet()) == Some(false)
+    }
+
+    pub(super) fn parent(&self) -> Option<Arc<dyn Target>> {
+        self.kinship()?.parent.target()
+    }
+
     pub(crate) fn kinship(&self) -> Option<&Kinship> {
         self.settings.as_ref()?.kinship.as_ref()
     }
@@ -343,19 +354,22 @@ impl Core {
     /// Ready with the reason once the actor has ended. Who waits is known by `joiner`, and
     /// [forgotten](Self::forget_joiner) if he gives up.
     pub(super) fn poll_ended(&self, joiner: &mut Option<u64>, waker: &Waker) -> Poll<StopReason> {
-        let mut guard = self.rare.lock();
-        let rare = guard.get_or_insert_default();
-        // Checked under the lock, under which the joiners are taken at the end.
-        if self.stage() == stage::ENDED {
-            let reason = rare.reason.clone();
-            return Poll::Ready(reason.expect("an actor ends for a reason"));
-        }
-        let number = *joiner.get_or_insert_with(|| {
-            rare.next_joiner += 1;
-            rare.next_joiner
+        // It may be of the user's: cloned before, and dropped after the lock is held.
+        let waker = waker.clone();
+        let (outcome, _outdated) = self.with_rare(|rare| {
+            // Checked under the lock, under which the joiners are taken at the end.
+            if self.stage() == stage::ENDED {
+                let reason = rare.reason.clone();
+                let reason = reason.expect("an actor ends for a reason");
+                return (Poll::Ready(reason), Some(waker));
+            }
+            let number = *joiner.get_or_insert_with(|| {
+                rare.next_joiner += 1;
+                rare.next_joiner
+            });
+            (Poll::Pending, rare.joiners.insert(number, waker))
         });
-        rare.joiners.insert(number, waker.clone());
-        Poll::Pending
+        outcome
     }
 
     /// Nobody waits for the end by this number any more.

@@ -34,6 +34,9 @@ pub(crate) enum Event {
 /// Whoever is told what becomes of a child.
 pub(crate) trait Parent: Send + Sync {
     fn report(&self, place: u64, event: Event);
+
+    /// The parent itself, if it is there.
+    fn target(&self) -> Option<Arc<dyn Target>>;
 }
 
 /// An actor that has children, but does not supervise them.
@@ -44,6 +47,10 @@ impl Parent for PlainParent {
         if let (Event::Ended(_), Some(parent)) = (event, self.0.upgrade()) {
             leave(&parent, place);
         }
+    }
+
+    fn target(&self) -> Option<Arc<dyn Target>> {
+        self.0.upgrade()
     }
 }
 

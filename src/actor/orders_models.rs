@@ -1,5 +1,8 @@
 //! Models of an actor that is held while orders come.
-#![expect(unsafe_code, reason = "what the runner alone touches is shared with all threads")]
+#![expect(
+    unsafe_code,
+    reason = "what the runner alone touches is shared with all threads"
+)]
 
 use std::sync::Arc;
 

@@ -25,6 +25,8 @@ pub enum ActorState {
     },
     /// It is supervised and between two lives, or not started yet; its messages wait.
     Down,
+    /// It ends, or this life of it does, and waits for its children to end.
+    Stopping,
     /// It has ended.
     Ended(StopReason),
 }

@@ -100,9 +100,7 @@ impl Supervision {
             timeout,
         };
         // If it has begun, the supervisor is there, and runs this.
-        let supervisor = post
-            .upgrade()
-            .and_then(|post| post.supervisor.get()?.upgrade());
+        let supervisor = post.upgrade().and_then(|post| post.supervisor());
         if let Some(supervisor) = supervisor {
             let joined = supervisor
                 .core()
