@@ -40,7 +40,7 @@ use request::Begun;
 ///
 /// | what happens | reason | the message in hand | [`Permanent`] | [`Transient`] | [`Temporary`], or not supervised |
 /// |---|---|---|---|---|---|
-/// | a handler panics | `Panicked` | dead letter; its asker gets `Panicked` | restarted | restarted | ends |
+/// | a handler panics | `Panicked` | dead letter, or [tried again](ChildSpec::retry); its asker gets `Panicked` | restarted | restarted | ends |
 /// | [`Context::fail`] in a handler | `Failed` | handled and answered | restarted | restarted | ends |
 /// | a panic in [`terminated`] | `Panicked` | - | restarted | restarted | ends |
 /// | a panic or `Context::fail` in [`started`] or [`restarted`] | `Panicked`, `Failed` | - | restarted, but the first start fails | restarted, but the first start fails | ends |
@@ -99,11 +99,15 @@ use request::Begun;
 ///
 /// It is asked by methods of its address: [`add`](Addr::add), [`remove`](Addr::remove),
 /// [`restart`](Addr::restart), [`list`](Addr::list), [`count`](Addr::count). It answers while its
-/// children start and stop. When it ends, for whatever reason, its children have ended before.
+/// children start and stop. When it ends, for whatever reason, its children have ended before. It
+/// lives until it is stopped, gives up, or its parent or the system ends; dropping its address does
+/// not end it.
 pub struct Supervisor {
     /// Taken out of the post for this life.
     supervision: Supervision,
     post: Arc<Post>,
+    /// Its own address, so that it is not unreferenced.
+    own: Option<Addr<Supervisor>>,
 }
 
 /// Where children report; it stays over the lives of their supervisor.
@@ -144,12 +148,14 @@ impl Supervisor {
         Self {
             supervision: supervision.expect("the last life has left what it had"),
             post,
+            own: None,
         }
     }
 }
 
 impl Actor for Supervisor {
     fn started(&mut self, ctx: &mut Context<Self>) {
+        self.own = Some(ctx.addr());
         ctx.start_later();
         self.supervision.begin(ctx);
     }
@@ -288,6 +294,7 @@ impl SupervisorBuilder {
         let supervisor = Supervisor {
             supervision: self.supervision.take().expect("it is consumed once"),
             post: self.post.clone(),
+            own: None,
         };
         // Should it not be spawned, its children end.
         let kin = Arc::new(Mutex::new(supervisor.supervision.kin()));

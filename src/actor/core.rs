@@ -28,6 +28,7 @@ use super::envelope::{Envelope, Vtable};
 use super::family::{Family, Kinship};
 use super::frame::{self, Frame};
 use super::orders::{KILL, Orders, START};
+use super::retry::{Kept, Retries};
 use super::slot::WaitSlot;
 use super::wait::Record;
 use super::watch::Ties;
@@ -70,6 +71,7 @@ pub(super) struct Settings {
     pub(super) runs_on_callers: bool,
     /// Whose child it is.
     pub(super) kinship: Option<Kinship>,
+    pub(super) retries: Retries,
 }
 
 /// What few actors need, or only at their end.
@@ -92,6 +94,8 @@ pub(crate) struct Rare {
     pub(super) failed: Option<StopReason>,
     /// The message at which it has failed.
     pub(super) failed_at: Option<&'static str>,
+    /// A copy of the message in hand, or of the one that the next life begins with.
+    pub(super) kept: Option<Kept>,
     /// Why its last life ended.
     pub(super) failure: Option<Failure>,
     /// How many lives it has begun, if it is supervised.
@@ -255,12 +259,22 @@ impl Core {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        let dead_lettered = self.with_rare_if_any(|rare| rare.dead_lettered);
-        self.counts_of(
-            dead_lettered.unwrap_or(0),
-            self.dropped.get(),
-            self.rejected.get(),
-        )
+        let in_hand = self.message_in_hand().is_some();
+        let (dead_lettered, kept) = self
+            .with_rare_if_any(|rare| (rare.dead_lettered, rare.kept.is_some() && !in_hand))
+            .unwrap_or_default();
+        let counts = self.counts_of(dead_lettered, self.dropped.get(), self.rejected.get());
+        Counts {
+            queued: counts.queued + u64::from(kept),
+            ..counts
+        }
+    }
+
+    /// Whether it keeps copies of some messages while it handles them.
+    #[inline]
+    pub(super) fn retries(&self) -> Option<&Retries> {
+        let settings = self.settings.as_ref()?;
+        (!settings.retries.is_empty()).then_some(&settings.retries)
     }
 
     /// The last counts, for the runner at the end. Senders that are refused later are counted

@@ -8,7 +8,7 @@
     reason = "holds messages of any type as bytes, and knows them by a table"
 )]
 
-use std::any::type_name;
+use std::any::{TypeId, type_name};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -38,6 +38,7 @@ type Payload = [MaybeUninit<u64>; 5];
 /// What is known of a message by its actor's and its own type, and by where it lies.
 pub(super) struct Vtable {
     pub(super) message_type: fn() -> &'static str,
+    pub(super) message_id: fn() -> TypeId,
     boxed: bool,
     /// Runs the message on the actor. Both pointers are of the types that the table is for.
     run: unsafe fn(NonNull<Envelope>, &dyn Fn(), *mut (), *mut ()) -> Ran,
@@ -144,6 +145,28 @@ impl Envelope {
 
     pub(super) fn vtable(&self) -> &'static Vtable {
         self.vtable
+    }
+
+    /// Whether somebody is to be answered.
+    pub(super) fn is_request(&self) -> bool {
+        !self.reply.is_null()
+    }
+
+    /// The message.
+    ///
+    /// # Safety
+    ///
+    /// It is of this type.
+    pub(super) unsafe fn message<M>(&self) -> &M {
+        if self.vtable.boxed {
+            // SAFETY: a boxed payload's first word is initialised.
+            let address = unsafe { self.payload[0].assume_init() } as usize;
+            // SAFETY: the box lives as long as the envelope, to which the result is bound.
+            &unsafe { &*ptr::with_exposed_provenance::<Boxed<M>>(address) }.message
+        } else {
+            // SAFETY: an inline payload of the type, bound to the envelope.
+            unsafe { &*self.payload.as_ptr().cast::<M>() }
+        }
     }
 
     /// The span in which it was sent.
@@ -304,6 +327,7 @@ struct Inline<A, M>(std::marker::PhantomData<(A, M)>);
 impl<A: DeferredHandler<M>, M: Send + 'static> Inline<A, M> {
     const VTABLE: Vtable = Vtable {
         message_type: type_name::<M>,
+        message_id: TypeId::of::<M>,
         boxed: false,
         run: Self::run,
         discard: Self::discard,
@@ -344,6 +368,7 @@ struct InBox<A, M>(std::marker::PhantomData<(A, M)>);
 impl<A: DeferredHandler<M>, M: Send + 'static> InBox<A, M> {
     const VTABLE: Vtable = Vtable {
         message_type: type_name::<M>,
+        message_id: TypeId::of::<M>,
         boxed: true,
         run: Self::run,
         discard: Self::discard,

@@ -12,6 +12,7 @@ mod lives;
 pub(crate) use lives::Factory;
 
 use std::any::{Any, type_name};
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use crate::executor::{OwnStack, Turn, post};
 use crate::mailbox::{Released, Wakes};
 use crate::observe::LossReason;
 use crate::sync::Ordering::{Acquire, Relaxed};
-use crate::unwind::{forget_quietly, panic_message};
+use crate::unwind::{drop_quietly, forget_quietly, panic_message};
 
 /// Messages that an actor handles in one turn before others get theirs.
 const BATCH: u32 = 64;
@@ -200,8 +201,46 @@ impl<A: Actor> Runner<'_, A> {
         }
     }
 
+    /// Handles the oldest message of the queue.
     #[inline]
     fn handle(&mut self, envelope: NonNull<Envelope>) {
+        if self.core().retries().is_some() {
+            self.keep_copy(envelope, 0);
+        }
+        let frame = self.frame;
+        self.run_envelope(envelope, &|| {
+            let core = frame.core();
+            // SAFETY: we are the runner, have peeked at the envelope and moved it out.
+            unsafe { core.mailbox.queue().pass() };
+            core.taken.increment();
+            if core.mailbox.has_line() {
+                frame.grant_in_passing();
+            }
+        });
+    }
+
+    /// Keeps a copy of the message that is to be handled, if it may be tried again.
+    #[cold]
+    fn keep_copy(&self, envelope: NonNull<Envelope>, tried: u32) {
+        let core = self.core();
+        let kept = core.retries().and_then(|rules| rules.keep(envelope, tried));
+        core.with_rare(|rare| rare.kept = kept);
+    }
+
+    /// Handles the message again at which the last life has panicked.
+    fn try_again(&mut self) {
+        if let Some(kept) = self.core().with_rare(|rare| rare.kept.take()) {
+            let mut envelope = ManuallyDrop::new(kept.envelope);
+            let envelope = NonNull::from(&mut *envelope);
+            self.keep_copy(envelope, kept.tried);
+            // The message was counted as taken when it was.
+            self.run_envelope(envelope, &|| ());
+        }
+    }
+
+    /// Runs the message; `moved` gives its place up.
+    #[inline]
+    fn run_envelope(&mut self, envelope: NonNull<Envelope>, moved: &dyn Fn()) {
         // SAFETY: the envelope lies in its slot until it is run below.
         let whole = unsafe { envelope.as_ref() };
         let vtable = ptr::from_ref(whole.vtable()).cast_mut();
@@ -213,19 +252,9 @@ impl<A: Actor> Runner<'_, A> {
         }
         let actor = self.actor();
         let context = ptr::from_mut(self.context);
-        let frame = self.frame;
-        let moved = || {
-            let core = frame.core();
-            // SAFETY: we are the runner, have peeked at the envelope and moved it out.
-            unsafe { core.mailbox.queue().pass() };
-            core.taken.increment();
-            if core.mailbox.has_line() {
-                frame.grant_in_passing();
-            }
-        };
         // SAFETY: the envelope came through an address of this actor; the runner has the actor
         // to itself, and lends the context to nobody else.
-        let ran = unsafe { Envelope::run(envelope, &moved, actor.cast(), context.cast()) };
+        let ran = unsafe { Envelope::run(envelope, moved, actor.cast(), context.cast()) };
         if traced {
             self.frame.leave_span();
         }
@@ -235,6 +264,9 @@ impl<A: Actor> Runner<'_, A> {
             Ran::Handled if counted => {}
             Ran::Handled => core.handled.increment(),
             Ran::Cancelled => core.cancelled.increment(),
+        }
+        if core.retries().is_some() {
+            drop_quietly(core.with_rare(|rare| rare.kept.take()));
         }
         // ORDERING: Relaxed, as above.
         core.in_hand.store(ptr::null_mut(), Relaxed);
@@ -350,6 +382,9 @@ impl<A: Actor> Runner<'_, A> {
     /// Does what the signals ask for whose turn has come. Returns the reason if one of them ends
     /// the actor.
     fn hear_signals(&mut self) -> Option<StopReason> {
+        if self.core().retries().is_some() {
+            self.try_again();
+        }
         loop {
             let core = self.core();
             let (taken, queued) = (core.taken.get(), core.mailbox.queue().len() as u64);
@@ -450,15 +485,22 @@ impl<A: Actor> Runner<'_, A> {
             "an actor panicked"
         );
         if let Some(message_type) = message_type.filter(|_| !counted) {
-            core.with_rare(|rare| {
-                rare.dead_lettered += 1;
+            let is_kept = core.with_rare(|rare| {
                 rare.failed_at = Some(message_type);
+                let is_kept = rare.kept.is_some();
+                rare.dead_lettered += u64::from(!is_kept);
+                is_kept
             });
-            core.post_dead_letter(
-                type_name::<A>(),
-                message_type,
-                LossReason::Panicked(message.clone()),
-            );
+            // If there is no next life, it becomes one at the end.
+            if !is_kept {
+                core.post_dead_letter(
+                    type_name::<A>(),
+                    message_type,
+                    LossReason::Panicked(message.clone()),
+                );
+            }
+        } else {
+            drop_quietly(core.with_rare(|rare| rare.kept.take()));
         }
         // ORDERING: Relaxed: for those who look from outside.
         core.in_hand.store(ptr::null_mut(), Relaxed);

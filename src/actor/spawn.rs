@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::cell::{Cell, Life, Target};
 use super::core::{Core, Settings};
 use super::family::{Kin, Kinship, PlainParent};
+use super::retry::Retries;
 use super::runner::Factory;
 use super::{Actor, Addr};
 use crate::error::{SpawnError, StopReason};
@@ -47,6 +48,7 @@ pub struct Spawner {
     runs_on_callers: bool,
     parent: Option<Arc<dyn Target>>,
     stop_timeout: StopTimeout,
+    retries: Retries,
 }
 
 impl Spawner {
@@ -59,7 +61,14 @@ impl Spawner {
             runs_on_callers: false,
             parent: None,
             stop_timeout: StopTimeout::default(),
+            retries: Retries::default(),
         }
+    }
+
+    /// For an actor that is supervised, and so not plain.
+    pub(crate) fn retries(mut self, retries: Retries) -> Self {
+        self.retries = retries;
+        self
     }
 
     pub(super) fn child_of(mut self, parent: Arc<dyn Target>) -> Self {
@@ -214,6 +223,7 @@ impl Spawner {
             runs_on_callers,
             parent,
             stop_timeout,
+            retries,
         } = self;
         if !(1..=MAX_CAPACITY).contains(&capacity) {
             return Err(SpawnError::Capacity {
@@ -244,6 +254,7 @@ impl Spawner {
                 thread,
                 runs_on_callers,
                 kinship,
+                retries,
             })
         });
         let cell = runtime.admit(|id, residence| {

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::actor::{Actor, Cell, Factory, OnThread, Spawner};
+use crate::actor::{Actor, Cell, DeferredHandler, Factory, OnThread, Retries, Spawner};
 use crate::error::ActorError;
 use crate::mailbox::Overflow;
 use crate::restart::{Backoff, Restart, StopTimeout};
@@ -18,6 +18,7 @@ use crate::runtime::Runtime;
 /// | [`restart`](Self::restart) | [`Restart::Permanent`] |
 /// | [`stop_timeout`](Self::stop_timeout) | 5 s; infinite for a supervisor |
 /// | [`backoff`](Self::backoff) | none: it is started again at once |
+/// | [`retry`](Self::retry) | none: a message at which it panics is a dead letter |
 /// | [`significant`](Self::significant) | no |
 /// | [`capacity`](Self::capacity) | 1024 messages |
 /// | [`overflow`](Self::overflow) | [`Overflow::Block`] |
@@ -54,6 +55,7 @@ pub struct ChildSpec<A: Actor> {
     pub(super) stop_timeout: StopTimeout,
     pub(super) backoff: Option<Backoff>,
     pub(super) significant: bool,
+    retries: Retries,
     pub(super) kind: ChildKind,
     /// Sees the child's cell before anybody else does.
     pub(super) prepare: Option<Prepare<A>>,
@@ -123,6 +125,7 @@ impl<A: Actor> ChildSpec<A> {
             stop_timeout: StopTimeout::default(),
             backoff: None,
             significant: false,
+            retries: Retries::default(),
             kind: ChildKind::Worker,
             prepare: None,
         }
@@ -154,6 +157,21 @@ impl<A: Actor> ChildSpec<A> {
         self
     }
 
+    /// Has messages of this type tried again, up to so many times, when the handler panics at them;
+    /// by default they become dead letters at once.
+    ///
+    /// The next life handles the message before those that are queued, so their order stays. A copy
+    /// is made before each handling. It is for messages that nobody waits for an answer to: an asker
+    /// hears of the panic at once, and may ask again.
+    pub fn retry<M>(mut self, times: u32) -> Self
+    where
+        A: DeferredHandler<M>,
+        M: Clone + Send + 'static,
+    {
+        self.retries.add::<A, M>(times);
+        self
+    }
+
     /// How many messages its mailbox holds; see [`Spawner::capacity`].
     pub fn capacity(mut self, messages: usize) -> Self {
         self.capacity = Some(messages);
@@ -178,6 +196,7 @@ impl<A: Actor> ChildSpec<A> {
         runtime: Arc<Runtime>,
     ) -> (Spawner, Factory<A>, OnThread, Option<Prepare<A>>) {
         let mut spawner = Spawner::new(runtime).name(self.id).overflow(self.overflow);
+        spawner = spawner.retries(self.retries);
         if let Some(capacity) = self.capacity {
             spawner = spawner.capacity(capacity);
         }

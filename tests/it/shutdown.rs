@@ -1,6 +1,7 @@
 //! The end of a system: draining or not, every `stopped`, nobody new, and a report.
 
 mod deadline;
+mod phases;
 #[cfg(target_os = "linux")]
 mod threads;
 

@@ -182,7 +182,7 @@ impl<A: Actor> Runner<'_, A> {
         if let Some(reason) = reason {
             self.begin_end(reason);
         } else {
-            if core.with_rare(|rare| rare.ties.has_signals()) {
+            if core.with_rare(|rare| rare.ties.has_signals() || rare.kept.is_some()) {
                 let _ = core.orders.add(SIGNALS);
             }
             if !self.context.take_starts_later() {
@@ -264,6 +264,14 @@ impl<A: Actor> Runner<'_, A> {
         let reason = self.core().reason().expect("an end has a reason");
         self.close(reason.clone());
         let failure = Untold::Ended(reason.clone());
+        if let Some(kept) = self.core().with_rare(|rare| rare.kept.take()) {
+            self.core().with_rare(|rare| rare.dead_lettered += 1);
+            let message_type = kept.envelope.vtable().message_type;
+            kept.envelope.discard(&failure);
+            let loss = LossReason::Stopped(reason.clone());
+            self.core()
+                .post_dead_letter(type_name::<A>(), message_type(), loss);
+        }
         loop {
             let core = self.core();
             let queue = core.mailbox.queue();
