@@ -60,6 +60,8 @@ mod time;
 
 mod observe;
 
+mod restart;
+
 mod mailbox;
 
 mod executor;
@@ -86,5 +88,6 @@ pub use observe::{
     ActorSnapshot, ActorState, BlockingSnapshot, Counts, DeadLetter, DeadLetterFeed, LossReason,
     Snapshot, WorkerSnapshot,
 };
+pub use restart::{AutoShutdown, Backoff, Intensity, Restart, StopTimeout, Strategy};
 pub use system::{ShutdownReport, System, SystemBuilder, Unfinished};
 pub use waits::{Awaited, Identity, Wait, WaitEdge, WaitPath};
