@@ -11,6 +11,7 @@ mod core;
 mod envelope;
 mod frame;
 mod future;
+mod gather;
 mod recipient;
 mod reply;
 mod room;
@@ -30,6 +31,7 @@ pub use spawn::Spawner;
 pub use timer::Timer;
 pub use weak::WeakAddr;
 
+pub(crate) use recipient::{Asks, Known, Sending, Sends};
 pub(crate) use wait::{FromOutside, wait};
 
 use crate::error::StopReason;

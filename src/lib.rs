@@ -70,6 +70,8 @@ mod runtime;
 
 mod actor;
 
+mod router;
+
 mod system;
 
 pub mod testkit;
@@ -89,5 +91,6 @@ pub use observe::{
     Snapshot, WorkerSnapshot,
 };
 pub use restart::{AutoShutdown, Backoff, Intensity, Restart, StopTimeout, Strategy};
+pub use router::{Broadcast, Router};
 pub use system::{ShutdownReport, System, SystemBuilder, Unfinished};
 pub use waits::{Awaited, Identity, Wait, WaitEdge, WaitPath};
