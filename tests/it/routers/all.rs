@@ -479,6 +479,22 @@ impl Handler<Go> for Caller {
     }
 }
 
+/// As `Go`, with the reply as one of several.
+struct GoAny;
+
+impl Handler<GoAny> for Caller {
+    type Reply = Result<(), WaitError>;
+
+    fn handle(&mut self, _: GoAny, ctx: &mut Context<Self>) -> Result<(), WaitError> {
+        let (first, others) = self.0.split_at(1);
+        let asked = [first, others].map(|callees| -> Reply<bool> {
+            let all: Asker<Ask, bool> = Router::broadcast().asker(callees.iter().map(Addr::asker));
+            all.ask(Ask(ctx.addr()))
+        });
+        wait_any(&mut asked.into()).map(drop)
+    }
+}
+
 struct Ping;
 
 impl Handler<Ping> for Caller {
@@ -535,6 +551,24 @@ fn a_circle_is_closed_only_by_all_members_that_have_not_failed() {
             Err(AskError::WouldDeadlock { path }) => assert_eq!(path.edges().len(), 2),
             other => panic!("{other:?}"),
         }
+    });
+}
+
+#[test]
+fn a_circle_among_several_replies_is_found_when_a_member_fails() {
+    use Callee::{AnswersAfter, AsksBack, PanicsAfter};
+    under_seeds(|stepper| {
+        let caller = |callees: Vec<Callee>| {
+            let spawn = |callee| stepper.system().spawn(callee);
+            let callees = callees.into_iter().map(spawn).collect();
+            stepper.system().spawn(Caller(callees))
+        };
+        let stuck = caller(vec![AsksBack, PanicsAfter(1), AsksBack]);
+        let outcome = stuck.ask(GoAny).wait().unwrap();
+        let refused = matches!(outcome, Err(WaitError::WouldDeadlock { .. }));
+        assert!(refused, "{outcome:?}");
+        let free = caller(vec![AsksBack, PanicsAfter(1), AnswersAfter(2), AsksBack]);
+        assert!(free.ask(GoAny).wait().unwrap().is_ok());
     });
 }
 
