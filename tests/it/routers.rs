@@ -13,7 +13,7 @@ use greenroom::{
     StopReason, TrySendError,
 };
 
-use crate::support::{Entry, Log, Player, Seen, act, under_seed, under_seeds};
+use crate::support::{Entry, Log, Player, Seen, act, gate, in_pools, under_seed, under_seeds};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -245,6 +245,47 @@ fn a_member_that_stops_while_one_waits_for_room_hands_the_message_to_the_next() 
             assert_eq!(counts(stepper, &next).handled, 1);
         });
     }
+}
+
+#[test]
+fn a_limit_is_for_all_members_that_are_tried() {
+    under_seeds(|stepper| {
+        let full = [(); 2].map(|()| busy(stepper, Overflow::Block));
+        let router: Recipient<_> =
+            Router::round_robin().recipient(full.iter().map(Addr::recipient));
+        let sender = stepper.system().spawn(Player::default());
+        let begun = stepper.clock().now();
+        let sent = sender.ask(act(move |_, ctx| {
+            let sent = router.send_for(act(|_, _| ()), 3 * SECOND);
+            (matches!(sent, Err(SendError::TimedOut(_))), ctx.now())
+        }));
+        stepper.advance(SECOND);
+        full[0].stop();
+        let (is_late, ended) = sent.wait().unwrap();
+        assert!(is_late);
+        assert_eq!(ended - begun, 3 * SECOND);
+    });
+}
+
+#[test]
+fn a_send_that_is_awaited_goes_on_to_the_next_member() {
+    in_pools(|system| {
+        let (hold, gate) = gate();
+        let full = system.actor().capacity(1).spawn(Log::default()).unwrap();
+        full.send(hold).unwrap();
+        gate.wait_until_held();
+        full.send(Entry(0)).unwrap();
+        let next = system.spawn(Log::default());
+        let members = [full.clone(), next.clone()];
+        let router = Router::round_robin().recipient(recipients(&members));
+        let mut sending = Box::pin(router.send_async(Entry(7)));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(sending.as_mut().poll(&mut cx).is_pending());
+        full.stop();
+        gate.open();
+        pollster::block_on(sending).unwrap();
+        assert_eq!(next.ask(Seen).wait().unwrap(), [7]);
+    });
 }
 
 struct Risky(u64);
