@@ -23,8 +23,9 @@ mod wait;
 mod weak;
 
 pub use address::Addr;
-pub use ask::{First, Reply, ReplyTo, wait_all, wait_any};
+pub use ask::{Reply, ReplyTo};
 pub use context::Context;
+pub use gather::{First, wait_all, wait_any};
 pub use recipient::{Asker, Recipient};
 pub use room::SendFuture;
 pub use spawn::Spawner;

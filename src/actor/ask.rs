@@ -409,61 +409,6 @@ impl<R> fmt::Debug for Reply<R> {
     }
 }
 
-/// Waits for all of several answers; returns them in the order of the requests.
-pub fn wait_all<R: Send + 'static>(
-    replies: impl IntoIterator<Item = Reply<R>>,
-) -> Vec<Result<R, AskError>> {
-    // All requests are made before the first is waited for, also by a lazy iterator.
-    let replies: Vec<_> = replies.into_iter().collect();
-    replies.into_iter().map(Reply::wait).collect()
-}
-
-/// The first of several answers: its index among them, and how that request ended.
-pub type First<R> = (usize, Result<R, AskError>);
-
-/// Waits until one of several answers is there, and takes it out of `replies`.
-///
-/// Returns its index and its outcome; `None` if `replies` is empty. If several are there, it is
-/// the first of them. A thread that waits so runs none of the asked actors.
-///
-/// # Errors
-///
-/// If the wait could not be begun or was ended; `replies` is as it was. In a handler,
-/// [`WaitError::WouldDeadlock`] if each of the asked actors waits, directly or through others,
-/// for this one.
-pub fn wait_any<R: Send + 'static>(
-    replies: &mut Vec<Reply<R>>,
-) -> Result<Option<First<R>>, WaitError> {
-    loop {
-        if let Some(index) = replies.iter().position(Reply::is_ready) {
-            let outcome = replies.remove(index).wait();
-            return Ok(Some((index, outcome)));
-        }
-        let several = Reply::each_asked(replies.iter());
-        let Some(target) = several.waited_in() else {
-            return Ok(None);
-        };
-        let first = wait(target.runtime(), &several, None, |waker| {
-            for (index, reply) in replies.iter_mut().enumerate() {
-                if let Poll::Ready(outcome) = reply.poll_outcome(waker) {
-                    return Poll::Ready(Some((index, outcome)));
-                }
-            }
-            // If a request of a reply to several has failed, a wait for the others begins anew, so
-            // that a circle is looked for among them.
-            if Reply::each_asked(replies.iter()).0.len() < several.0.len() {
-                return Poll::Ready(None);
-            }
-            Poll::Pending
-        })?;
-        if let Some((index, outcome)) = first.expect("a wait without deadline ends with an outcome")
-        {
-            drop(replies.remove(index));
-            return Ok(Some((index, outcome)));
-        }
-    }
-}
-
 /// The right to answer one request, once, from anywhere.
 ///
 /// Dropped unanswered, the asker learns it at once: [`AskError::Dropped`], or what became of
