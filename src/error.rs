@@ -469,6 +469,13 @@ pub enum AskError {
         /// The circle, beginning with the asker.
         path: WaitPath,
     },
+    /// The request went to several actors through a [`Router`](crate::Router), of which the first
+    /// answer was awaited, and none answered.
+    #[error("none of {} asked actors answered", failures.len())]
+    NoneAnswered {
+        /// How each of the requests failed, in the order of the router's members.
+        failures: Vec<AskError>,
+    },
     /// The wait for the answer could not be begun or was ended; the request is withdrawn.
     #[error("the wait for the answer failed")]
     Wait(#[source] WaitError),

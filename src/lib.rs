@@ -70,6 +70,8 @@ mod runtime;
 
 mod actor;
 
+mod router;
+
 mod supervisor;
 
 mod system;
@@ -91,6 +93,7 @@ pub use observe::{
     Snapshot, WorkerSnapshot,
 };
 pub use restart::{AutoShutdown, Backoff, Intensity, Restart, StopTimeout, Strategy};
+pub use router::{Broadcast, Router};
 pub use supervisor::{
     ChildInfo, ChildKind, ChildSpec, ChildState, Children, RemoveError, RestartError, StartError,
     Supervisor, SupervisorBuilder,

@@ -35,6 +35,16 @@ fn backpressure() {
     check("backpressure", include_str!("examples/backpressure.txt"));
 }
 
+#[test]
+fn routers() {
+    check("routers", include_str!("examples/routers.txt"));
+}
+
+#[test]
+fn state_machine() {
+    check("state_machine", include_str!("examples/state_machine.txt"));
+}
+
 // It prints how many threads the process has, which it can count on Linux only.
 #[cfg(target_os = "linux")]
 #[test]

@@ -26,6 +26,7 @@ use super::{Actor, DeferredHandler, ReplyOf, WeakAddr};
 use crate::error::{AskError, SendError, StopReason, TrySendError, Undelivered};
 use crate::id::ActorId;
 use crate::mailbox::{Overflow, Progress};
+use crate::runtime::Runtime;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::time::later;
 
@@ -101,6 +102,19 @@ impl<A: Actor> Addr<A> {
     /// Tells actors apart, also those of different systems.
     pub(super) fn identity(&self) -> *const () {
         self.cell.as_ptr().cast()
+    }
+
+    pub(super) fn runtime(&self) -> &Runtime {
+        // SAFETY: the addresses hold a count, and this one outlives the borrow.
+        let cell = unsafe { self.cell.as_ref() };
+        &cell.core().runtime
+    }
+
+    /// How many messages are queued or in hand; a picture of some moment.
+    pub(super) fn load(&self) -> usize {
+        let cell = self.cell();
+        let core = cell.core();
+        core.mailbox.queue().len() + usize::from(core.message_in_hand().is_some())
     }
 
     /// Queues `message` for the actor, by the mailbox's policy.
@@ -277,6 +291,31 @@ impl<A: Actor> Addr<A> {
         A: DeferredHandler<M>,
         M: Send + 'static,
     {
+        self.push_request(message).unwrap_or_else(|envelope| {
+            drop(envelope);
+            Reply::known(Err(self.cell().core().failure().to_ask_error()))
+        })
+    }
+
+    /// As [`ask`](Self::ask), but gives the message back if the mailbox is closed.
+    pub(super) fn ask_if_open<M>(&self, message: M) -> Result<Reply<ReplyOf<A, M>>, M>
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        self.push_request(message).map_err(|envelope| {
+            // SAFETY: made by `push_request` for these types.
+            unsafe { envelope.into_parts::<A, M>() }.0
+        })
+    }
+
+    /// Gives the request back if the mailbox is closed.
+    #[inline]
+    fn push_request<M>(&self, message: M) -> Result<Reply<ReplyOf<A, M>>, Envelope>
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
         let answer = Arc::new(ReplyCell::new());
         let asked = answer.clone();
         let cell = self.cell();
@@ -287,7 +326,11 @@ impl<A: Actor> Addr<A> {
             cell.push_and_offer(make)
         };
         match pushed {
-            Ok(offered) => Reply::pending(asked_of::<A, M>(&cell, answer), None, offered),
+            Ok(offered) => Ok(Reply::pending(
+                asked_of::<A, M>(&cell, answer),
+                None,
+                offered,
+            )),
             Err(refusal) => self.ask_refused::<M>(refusal, answer),
         }
     }
@@ -297,7 +340,7 @@ impl<A: Actor> Addr<A> {
         &self,
         refusal: Refusal,
         answer: Answer<ReplyOf<A, M>>,
-    ) -> Reply<ReplyOf<A, M>>
+    ) -> Result<Reply<ReplyOf<A, M>>, Envelope>
     where
         A: DeferredHandler<M>,
         M: Send + 'static,
@@ -305,44 +348,38 @@ impl<A: Actor> Addr<A> {
         let cell = self.cell();
         let core = cell.core();
         let envelope = match refusal {
-            Refusal::Closed(envelope) => {
-                drop(envelope);
-                return Reply::known(Err(core.failure().to_ask_error()));
-            }
+            Refusal::Closed(envelope) => return Err(envelope),
             Refusal::Full(envelope) => envelope,
         };
         match core.overflow() {
             policy @ (Overflow::Block | Overflow::BlockFor(_)) => {
-                match cell.push_or_stand(envelope, None) {
-                    Ok(place) => {
-                        let in_line = place.map(|place| {
-                            let expiry = match policy {
-                                Overflow::BlockFor(limit) => {
-                                    let due = later(core.runtime.now(), limit);
-                                    Some(expire::<A, M>(&cell, &place, due))
-                                }
-                                _ => None,
-                            };
-                            InLine { place, expiry }
-                        });
-                        Reply::pending(asked_of::<A, M>(&cell, answer), in_line, false)
-                    }
-                    Err(envelope) => {
-                        drop(envelope);
-                        Reply::known(Err(core.failure().to_ask_error()))
-                    }
-                }
+                let place = cell.push_or_stand(envelope, None)?;
+                let in_line = place.map(|place| {
+                    let expiry = match policy {
+                        Overflow::BlockFor(limit) => {
+                            let due = later(core.runtime.now(), limit);
+                            Some(expire::<A, M>(&cell, &place, due))
+                        }
+                        _ => None,
+                    };
+                    InLine { place, expiry }
+                });
+                Ok(Reply::pending(
+                    asked_of::<A, M>(&cell, answer),
+                    in_line,
+                    false,
+                ))
             }
             Overflow::Reject => {
                 core.count_rejected();
-                // SAFETY: made by `ask` for these types.
+                // SAFETY: made by `push_request` for these types.
                 let (message, _) = unsafe { envelope.into_parts::<A, M>() };
                 let message = Undelivered::new(Box::new(message));
-                Reply::known(Err(AskError::Full(message)))
+                Ok(Reply::known(Err(AskError::Full(message))))
             }
             Overflow::DropNewest => {
                 cell.drop_newest(envelope);
-                Reply::known(Err(AskError::DroppedByPolicy))
+                Ok(Reply::known(Err(AskError::DroppedByPolicy)))
             }
         }
     }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::asked::{Answer, Asked, AskedSeveral, Outcome};
 use super::envelope::Envelope;
 use super::frame::{Debt, DroppedHere, Failure, Frame};
+use super::gather::Gathered;
 use super::wait::{Caller, run_awaited, wait};
 use super::{Addr, DeferredHandler};
 use crate::error::{AskError, WaitError};
@@ -56,6 +57,8 @@ enum State<R> {
         /// Whether the actor's turn was left to the thread that asked, in case that it waits.
         offered: AtomicBool,
     },
+    /// Of several requests; the first answer counts.
+    First(Box<Mutex<Gathered<R>>>),
     /// The outcome was known at once.
     Known(Outcome<R>),
     Taken,
@@ -75,6 +78,15 @@ impl<R: Send + 'static> Reply<R> {
     pub(super) fn known(outcome: Outcome<R>) -> Self {
         Self {
             state: State::Known(outcome),
+        }
+    }
+
+    /// The first answer to several requests; the others are withdrawn then. If none is answered,
+    /// that is [`AskError::NoneAnswered`].
+    pub(crate) fn first_of(replies: Vec<Self>) -> Self {
+        let gathered = Gathered::new(replies);
+        Self {
+            state: State::First(Box::new(Mutex::new(gathered))),
         }
     }
 
@@ -109,6 +121,10 @@ impl<R: Send + 'static> Reply<R> {
     pub fn wait_for(self, limit: Duration) -> Result<R, AskError> {
         let deadline = match &self.state {
             State::Pending { asked, .. } => later(asked.target.runtime().now(), limit),
+            State::First(first) => {
+                let due = first.lock().due(limit);
+                return self.wait_until(due);
+            }
             State::Known(_) | State::Taken => return self.wait_until(None),
         };
         self.wait_until(Some(deadline))
@@ -118,8 +134,10 @@ impl<R: Send + 'static> Reply<R> {
         if let Err(error) = self.run_or_pass_on(deadline) {
             return self.give_up(|_| error.into());
         }
-        let State::Pending { asked, .. } = &self.state else {
-            return self.take_known();
+        let asked = match &mut self.state {
+            State::Pending { asked, .. } => asked,
+            State::First(first) => return first.get_mut().wait_until(deadline),
+            State::Known(_) | State::Taken => return self.take_known(),
         };
         let waited = wait(asked.target.runtime(), asked, deadline, |waker| {
             // SAFETY: we are the only asker, and the wait ends when the outcome is there.
@@ -165,7 +183,10 @@ impl<R: Send + 'static> Reply<R> {
     }
 
     /// Withdraws the request; if the answer came first after all, that is the outcome.
-    fn give_up(&mut self, error: impl FnOnce(crate::error::Stage) -> AskError) -> Outcome<R> {
+    pub(super) fn give_up(
+        &mut self,
+        error: impl FnOnce(crate::error::Stage) -> AskError,
+    ) -> Outcome<R> {
         let State::Pending { asked, .. } = &self.state else {
             unreachable!("only a pending reply is waited for")
         };
@@ -181,13 +202,18 @@ impl<R: Send + 'static> Reply<R> {
     fn take_known(&mut self) -> Outcome<R> {
         match std::mem::replace(&mut self.state, State::Taken) {
             State::Known(outcome) => outcome,
-            State::Pending { .. } => unreachable!("a pending reply has no outcome"),
+            State::Pending { .. } | State::First(_) => {
+                unreachable!("a pending reply has no outcome")
+            }
             State::Taken => panic!("a reply is taken once"),
         }
     }
 
-    fn poll_outcome(&mut self, waker: &Waker) -> Poll<Outcome<R>> {
+    pub(super) fn poll_outcome(&mut self, waker: &Waker) -> Poll<Outcome<R>> {
         self.pass_on();
+        if let State::First(first) = &mut self.state {
+            return first.get_mut().poll_outcome(waker);
+        }
         let State::Pending { asked, .. } = &self.state else {
             return Poll::Ready(self.take_known());
         };
@@ -204,6 +230,7 @@ impl<R: Send + 'static> Reply<R> {
         self.pass_on();
         match &self.state {
             State::Pending { asked, .. } => asked.cell.is_done(),
+            State::First(first) => first.lock().is_ready(),
             State::Known(_) | State::Taken => true,
         }
     }
@@ -302,6 +329,41 @@ impl<R> Reply<R> {
         }
     }
 
+    /// Takes several requests apart, if it is a reply to several.
+    pub(super) fn into_gathered(mut self) -> Result<Gathered<R>, Self> {
+        match std::mem::replace(&mut self.state, State::Taken) {
+            State::First(first) => Ok(first.into_inner()),
+            state => {
+                self.state = state;
+                Err(self)
+            }
+        }
+    }
+
+    /// Has the request not run, if it has not begun. It keeps its place in line until the reply
+    /// is dropped, so nothing is dropped here.
+    pub(super) fn withdraw(&self) {
+        if let State::Pending { asked, .. } = &self.state {
+            asked.cell.withdraw();
+        }
+    }
+
+    /// The requests behind several replies that are not answered.
+    pub(super) fn each_asked<'a>(replies: impl Iterator<Item = &'a Self>) -> AskedSeveral<R>
+    where
+        R: 'a,
+    {
+        let mut several = Vec::new();
+        for reply in replies {
+            match &reply.state {
+                State::Pending { asked, .. } => several.push(asked.clone()),
+                State::First(first) => several.append(&mut first.lock().asked().0),
+                State::Known(_) | State::Taken => {}
+            }
+        }
+        AskedSeveral(several)
+    }
+
     /// The outcome has been taken.
     fn finish(&mut self) {
         self.leave_line();
@@ -339,63 +401,12 @@ impl<R> fmt::Debug for Reply<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Pending { asked, .. } if !asked.cell.is_done() => "pending",
-            State::Pending { .. } | State::Known(_) => "ready",
+            State::First(first) if !first.lock().has_outcome() => "pending",
+            State::Pending { .. } | State::First(_) | State::Known(_) => "ready",
             State::Taken => "taken",
         };
         f.debug_tuple("Reply").field(&state).finish()
     }
-}
-
-/// Waits for all of several answers; returns them in the order of the requests.
-pub fn wait_all<R: Send + 'static>(
-    replies: impl IntoIterator<Item = Reply<R>>,
-) -> Vec<Result<R, AskError>> {
-    // All requests are made before the first is waited for, also by a lazy iterator.
-    let replies: Vec<_> = replies.into_iter().collect();
-    replies.into_iter().map(Reply::wait).collect()
-}
-
-/// The first of several answers: its index among them, and how that request ended.
-pub type First<R> = (usize, Result<R, AskError>);
-
-/// Waits until one of several answers is there, and takes it out of `replies`.
-///
-/// Returns its index and its outcome; `None` if `replies` is empty. If several are there, it is
-/// the first of them. A thread that waits so runs none of the asked actors.
-///
-/// # Errors
-///
-/// If the wait could not be begun or was ended; `replies` is as it was. In a handler,
-/// [`WaitError::WouldDeadlock`] if each of the asked actors waits, directly or through others,
-/// for this one.
-pub fn wait_any<R: Send + 'static>(
-    replies: &mut Vec<Reply<R>>,
-) -> Result<Option<First<R>>, WaitError> {
-    if let Some(index) = replies.iter().position(Reply::is_ready) {
-        let outcome = replies.remove(index).wait();
-        return Ok(Some((index, outcome)));
-    }
-    let pending = replies.iter().filter_map(|reply| match &reply.state {
-        State::Pending { asked, .. } => Some(asked.clone()),
-        State::Known(_) | State::Taken => None,
-    });
-    let several = AskedSeveral(pending.collect());
-    // If one of the systems is stepped on this thread, it has to be.
-    let is_stepped = |asked: &&Asked<R>| asked.target.runtime().executor.is_stepped();
-    let asked = several.0.iter().find(is_stepped).or(several.0.first());
-    let Some(asked) = asked else {
-        return Ok(None);
-    };
-    let first = wait(asked.target.runtime(), &several, None, |waker| {
-        let mut polled = replies.iter_mut().enumerate().map(|(index, reply)| {
-            let polled = reply.poll_outcome(waker);
-            polled.map(|outcome| (index, outcome))
-        });
-        polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
-    })?;
-    let (index, outcome) = first.expect("a wait without deadline ends with an outcome");
-    drop(replies.remove(index));
-    Ok(Some((index, outcome)))
 }
 
 /// The right to answer one request, once, from anywhere.

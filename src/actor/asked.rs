@@ -85,6 +85,16 @@ impl<R: Send> Goal for Asked<R> {
 /// Several requests, of which the first answer is awaited.
 pub(super) struct AskedSeveral<R>(pub(super) Vec<Asked<R>>);
 
+impl<R> AskedSeveral<R> {
+    /// In whose system to wait; `None` if there are no requests.
+    pub(super) fn waited_in(&self) -> Option<&Arc<dyn Target>> {
+        // If one of the systems is stepped on this thread, it has to be.
+        let is_stepped = |asked: &&Asked<R>| asked.target.runtime().executor.is_stepped();
+        let asked = self.0.iter().find(is_stepped).or(self.0.first());
+        asked.map(|asked| &asked.target)
+    }
+}
+
 impl<R: Send> Goal for AskedSeveral<R> {
     fn blockers(&self, visit: &mut dyn FnMut(&Arc<dyn Target>)) -> bool {
         self.0.iter().all(|asked| asked.blockers(visit))

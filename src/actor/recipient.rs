@@ -12,16 +12,20 @@ use super::ask::Reply;
 use super::{Actor, Addr, DeferredHandler, ReplyOf};
 use crate::error::{SendError, TrySendError};
 use crate::id::ActorId;
+use crate::runtime::Runtime;
 
 /// A future of a boxed send.
-type Sending<M> = Pin<Box<dyn Future<Output = Result<(), SendError<M>>> + Send>>;
+pub(crate) type Sending<M> = Pin<Box<dyn Future<Output = Result<(), SendError<M>>> + Send>>;
 
 /// What every erased address can tell.
-trait Known: Send + Sync {
+pub(crate) trait Known: Send + Sync {
     fn id(&self) -> ActorId;
     fn name(&self) -> Option<&str>;
     /// The cell's address, which tells actors apart, also those of different systems.
     fn identity(&self) -> *const ();
+    fn runtime(&self) -> &Runtime;
+    /// How many messages are queued or in hand; a picture of some moment.
+    fn load(&self) -> usize;
 }
 
 impl<A: Actor> Known for Addr<A> {
@@ -36,13 +40,21 @@ impl<A: Actor> Known for Addr<A> {
     fn identity(&self) -> *const () {
         self.identity()
     }
+
+    fn runtime(&self) -> &Runtime {
+        Addr::runtime(self)
+    }
+
+    fn load(&self) -> usize {
+        Addr::load(self)
+    }
 }
 
-trait Sends<M>: Known {
+pub(crate) trait Sends<M>: Known {
     fn send(&self, message: M) -> Result<(), SendError<M>>;
     fn try_send(&self, message: M) -> Result<(), TrySendError<M>>;
     fn send_for(&self, message: M, limit: Duration) -> Result<(), SendError<M>>;
-    fn send_async(&self, message: M) -> Sending<M>;
+    fn send_async(self: Arc<Self>, message: M) -> Sending<M>;
 }
 
 impl<A: DeferredHandler<M>, M: Send + 'static> Sends<M> for Addr<A> {
@@ -58,18 +70,24 @@ impl<A: DeferredHandler<M>, M: Send + 'static> Sends<M> for Addr<A> {
         Addr::send_for(self, message, limit)
     }
 
-    fn send_async(&self, message: M) -> Sending<M> {
-        Box::pin(Addr::send_async(self, message))
+    fn send_async(self: Arc<Self>, message: M) -> Sending<M> {
+        Box::pin(Addr::send_async(&self, message))
     }
 }
 
-trait Asks<M, R>: Sends<M> {
+pub(crate) trait Asks<M, R>: Sends<M> {
     fn ask(&self, message: M) -> Reply<R>;
+    /// As `ask`, but gives the message back if the mailbox is closed.
+    fn ask_if_open(&self, message: M) -> Result<Reply<R>, M>;
 }
 
 impl<A: DeferredHandler<M>, M: Send + 'static> Asks<M, ReplyOf<A, M>> for Addr<A> {
     fn ask(&self, message: M) -> Reply<ReplyOf<A, M>> {
         Addr::ask(self, message)
+    }
+
+    fn ask_if_open(&self, message: M) -> Result<Reply<ReplyOf<A, M>>, M> {
+        Addr::ask_if_open(self, message)
     }
 }
 
@@ -109,7 +127,7 @@ macro_rules! erased_address {
                 &self,
                 message: M,
             ) -> impl Future<Output = Result<(), SendError<M>>> + Send + use<$($param),+> {
-                self.to.send_async(message)
+                self.to.clone().send_async(message)
             }
 
             /// The actor's id.
@@ -182,6 +200,18 @@ impl<M: Send + 'static> Recipient<M> {
     pub(super) fn new<A: DeferredHandler<M>>(to: Addr<A>) -> Self {
         Self { to: Arc::new(to) }
     }
+
+    pub(crate) fn from_sends(to: Arc<dyn Sends<M>>) -> Self {
+        Self { to }
+    }
+
+    pub(crate) fn sends(&self) -> &dyn Sends<M> {
+        &*self.to
+    }
+
+    pub(crate) fn into_sends(self) -> Arc<dyn Sends<M>> {
+        self.to
+    }
 }
 
 erased_address!(Recipient<M>, "Recipient");
@@ -194,6 +224,14 @@ pub struct Asker<M: Send + 'static, R: Send + 'static> {
 impl<M: Send + 'static, R: Send + 'static> Asker<M, R> {
     pub(super) fn new<A: DeferredHandler<M, Reply = R>>(to: Addr<A>) -> Self {
         Self { to: Arc::new(to) }
+    }
+
+    pub(crate) fn from_asks(to: Arc<dyn Asks<M, R>>) -> Self {
+        Self { to }
+    }
+
+    pub(crate) fn into_asks(self) -> Arc<dyn Asks<M, R>> {
+        self.to
     }
 
     /// Queues `message` as a request; see [`Addr::ask`].

@@ -11,6 +11,7 @@ mod lifecycle;
 mod mailbox;
 mod panics;
 mod refusals;
+mod routers;
 mod sends;
 mod shutdown;
 mod snapshot;
