@@ -56,6 +56,17 @@ use crate::error::{Failure, StopReason};
 /// One thread at a time has the `&mut self` of an actor; which one may change from message to
 /// message. What an actor does in its hooks and handlers is seen by its next handler.
 ///
+/// # Changing behaviour
+///
+/// There is no call that swaps an actor's handlers. Keep what the actor is doing in an enum, with the
+/// data of each state in its variant, and `match` on it in the handlers; change it in one method. A
+/// message that comes in the wrong state is kept in a `VecDeque` in that state and handled, in
+/// order, after the change. Bound that queue, and refuse what does not fit, since the mailbox's bound
+/// no longer counts what was taken out of it. A request is kept with its [`ReplyTo`] (by
+/// [`DeferredHandler`]), so its asker only waits; [`ReplyTo::is_wanted`] tells whether he still does.
+/// What an actor keeps ends with it: the askers get the reason. `examples/state_machine.rs` shows
+/// it.
+///
 /// # Examples
 ///
 /// ```

@@ -459,7 +459,7 @@ impl<A: Actor> Resident for Cell<A> {
     }
 
     fn has_parent(&self) -> bool {
-        self.core.kinship().is_some()
+        self.core.parent().is_some()
     }
 
     fn ancestors(&self) -> Vec<Identity> {
