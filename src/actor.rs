@@ -27,7 +27,7 @@ pub use context::Context;
 pub use recipient::{Asker, Recipient};
 pub use room::SendFuture;
 pub use spawn::Spawner;
-pub use timer::Timer;
+pub use timer::{Interval, MissedTicks, Timer};
 pub use weak::WeakAddr;
 
 pub(crate) use wait::{FromOutside, wait};

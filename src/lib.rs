@@ -73,8 +73,8 @@ mod system;
 pub mod testkit;
 
 pub use actor::{
-    Actor, Addr, Asker, Context, DeferredHandler, First, Handler, Recipient, Reply, ReplyOf,
-    ReplyTo, SendFuture, Spawner, Timer, WeakAddr, wait_all, wait_any,
+    Actor, Addr, Asker, Context, DeferredHandler, First, Handler, Interval, MissedTicks, Recipient,
+    Reply, ReplyOf, ReplyTo, SendFuture, Spawner, Timer, WeakAddr, wait_all, wait_any,
 };
 pub use error::{
     AskError, BuildError, SendError, SpawnError, Stage, StopReason, TrySendError, Undelivered,

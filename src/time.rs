@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use stamp::Origin;
 pub(crate) use stamp::Stamp;
-pub(crate) use timers::{Action, TimerKey, Timers, thread_number};
+pub(crate) use timers::{Action, Fire, TimerKey, Timers, thread_number};
 
 use crate::sync::{AtomicU64, Mutex, Ordering::AcqRel, Ordering::Acquire};
 

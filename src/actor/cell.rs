@@ -25,7 +25,6 @@ use crate::mailbox::{Overflow, Place, Pushed, Stood, Wakes};
 use crate::observe::{ActorSnapshot, ActorState, LossReason};
 use crate::runtime::{InHand, Order, Resident, Runtime};
 use crate::sync::{Ordering::AcqRel, UnsafeCell};
-use crate::time::TimerKey;
 use crate::unwind::wake_quietly;
 use crate::waits::{Identity, Wait};
 
@@ -52,9 +51,6 @@ pub(crate) trait Target: Send + Sync {
 
     /// Whether there is something to do, nobody does it, and any thread may.
     fn may_run_here(&self) -> bool;
-
-    /// Forgets a timer that was cancelled; `false` if the actor's end came first.
-    fn forget_timer(&self, key: TimerKey) -> bool;
 }
 
 /// The actor itself.
@@ -316,10 +312,6 @@ impl<A: Actor> Target for Cell<A> {
 
     fn may_run_here(&self) -> bool {
         self.thread().is_none() && !self.core.mailbox.queue().is_running()
-    }
-
-    fn forget_timer(&self, key: TimerKey) -> bool {
-        self.core.with_rare(|rare| rare.timers.remove(&key))
     }
 }
 

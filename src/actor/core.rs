@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `mailbox` | senders and the runner, by its protocol |
 //! | `orders` | anybody sets bits, the runner clears what it has obeyed; `KILL` stays |
-//! | `stage`, counts, `in_hand` | the runner: whoever holds the mailbox's claim |
+//! | `stage`, counts, `in_hand`, `watches_rest` | the runner: whoever holds the mailbox's claim |
 //! | `wait_slot` | the handler that waits |
 //! | `addresses` | holders of addresses |
 //! | `rare` | anybody, under its lock |
@@ -15,7 +15,7 @@
     reason = "reads the table of the message in hand, a constant"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ptr;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -25,6 +25,7 @@ use tracing::Span;
 use super::envelope::{Envelope, Vtable};
 use super::frame::{Failure, Frame};
 use super::slot::WaitSlot;
+use super::timer::OwnTimers;
 use super::wait::Record;
 use crate::error::StopReason;
 use crate::executor::thread::OwnThread;
@@ -33,10 +34,9 @@ use crate::mailbox::{Mailbox, Overflow, Wakes};
 use crate::observe::{Counts, DeadLetter, LossReason, OwnCount, SharedCount};
 use crate::runtime::{Residence, Runtime};
 use crate::sync::{
-    AtomicPtr, AtomicU8, AtomicUsize, Mutex,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Mutex,
     Ordering::{Acquire, Relaxed, Release},
 };
-use crate::time::TimerKey;
 use crate::waits::Identity;
 
 /// Orders to an actor; several may stand.
@@ -81,7 +81,7 @@ pub(super) struct Rare {
     pub(super) joiners: BTreeMap<u64, Waker>,
     next_joiner: u64,
     /// Its timers, which end with it.
-    pub(super) timers: BTreeSet<TimerKey>,
+    pub(super) timers: OwnTimers,
     /// The span of its life, if somebody listens.
     pub(super) span: Option<Span>,
 }
@@ -93,6 +93,8 @@ pub(crate) struct Core {
     pub(super) addresses: AtomicUsize,
     pub(super) orders: AtomicU8,
     pub(super) stage: AtomicU8,
+    /// Whether a timer has to know when a turn ends with nothing left to handle.
+    pub(super) watches_rest: AtomicBool,
     /// The table of the message in hand, or null.
     pub(super) in_hand: AtomicPtr<Vtable>,
     pub(super) wait_slot: WaitSlot<Record<'static>>,
@@ -124,6 +126,7 @@ impl Core {
             addresses: AtomicUsize::new(1),
             orders: AtomicU8::new(START),
             stage: AtomicU8::new(stage::LIVE),
+            watches_rest: AtomicBool::new(false),
             in_hand: AtomicPtr::new(ptr::null_mut()),
             wait_slot: WaitSlot::new(),
             taken: OwnCount::new(),

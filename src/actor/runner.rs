@@ -17,6 +17,7 @@ use super::context::Context;
 use super::core::{Core, DRAIN, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, START, STOP, stage};
 use super::envelope::{Envelope, Ran};
 use super::frame::{Failure, Frame};
+use super::timer::note_rest;
 use super::wait::Caller;
 use crate::error::StopReason;
 use crate::executor::{OwnStack, Turn, post};
@@ -350,6 +351,10 @@ impl<A: Actor> Runner<'_, A> {
             self.begin_drain(StopReason::Unreferenced);
             return None;
         }
+        // ORDERING: Relaxed: set by a handler or hook, which ran before on this side of the claim.
+        if core.watches_rest.load(Relaxed) {
+            note_rest(core);
+        }
         // SAFETY: we are the runner, and no longer if it says so.
         match unsafe { queue.release() } {
             Released::Idle => Some(Batch::Idle),
@@ -449,11 +454,8 @@ impl<A: Actor> Runner<'_, A> {
         }
         drop_quietly(life);
         let core = self.core();
-        let (timers, span) =
-            core.with_rare(|rare| (std::mem::take(&mut rare.timers), rare.span.take()));
-        for timer in timers {
-            core.runtime.timers.cancel(timer);
-        }
+        core.cancel_timers();
+        let span = core.with_rare(|rare| rare.span.take());
         drop(span);
         tracing::debug!(target: "greenroom", actor = %core.id, %reason, "an actor ended");
         let joiners = core.with_rare(|rare| {

@@ -25,6 +25,13 @@ pub(crate) enum Action {
     Wake(Waker),
     /// Something short is run on the thread that fires.
     Run(Box<dyn FnOnce() + Send>),
+    /// Something that is there anyway is told; this costs no allocation.
+    Fire(Arc<dyn Fire>),
+}
+
+/// What is told that it is due, on the thread that fires.
+pub(crate) trait Fire: Send + Sync {
+    fn fire(self: Arc<Self>);
 }
 
 impl Action {
@@ -32,6 +39,7 @@ impl Action {
         match self {
             Self::Wake(waker) => waker.wake(),
             Self::Run(run) => run(),
+            Self::Fire(fire) => fire.fire(),
         }
     }
 }
