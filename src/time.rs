@@ -3,6 +3,7 @@
 //! Nothing else in the crate reads the time. A system's clock is the machine's monotonic one,
 //! or one that a test moves by hand.
 
+mod due_queue;
 mod stamp;
 mod timers;
 
