@@ -255,8 +255,8 @@ impl<A: Actor> Context<A> {
     /// Sends `message` to this actor after `delay`, unless it has ended by then.
     ///
     /// The message is due at [`now`](Self::now) plus `delay`, to the nanosecond, and never early.
-    /// By the machine's clock it is late by what the operating system takes to wake a thread (some
-    /// 60 µs on an idle Linux machine) and by the timers before it; by a
+    /// By the machine's clock it is late by what the operating system takes to wake a thread (on
+    /// Linux some 100 µs, of which 50 are the system's own slack) and by the timers before it; by a
     /// [clock moved by hand](crate::testkit) it is not late. More than 30 years are as good as
     /// never.
     ///

@@ -290,13 +290,7 @@ where
         })
     }
 
-    /// The actor, if it takes messages. It has to outlive the lock of the state.
-    fn actor(&self) -> Option<Arc<Cell<A>>> {
-        let cell = self.0.lock().cell.upgrade();
-        cell.filter(|cell| !cell.core().mailbox.queue().is_closed())
-    }
-
-    /// Ends the timer of an actor that takes nothing any more.
+    /// Ends the timer and drops what it held; `false` if it was over.
     fn end_and_discard(&self) -> bool {
         let remains = self.end(&mut self.0.lock());
         let ended = remains.is_some();
@@ -304,14 +298,23 @@ where
         ended
     }
 
-    /// The timer is due, and no longer among the system's: queues its message, or runs what is
-    /// returned for one.
-    fn begin_fire(self: &Arc<Self>, core: &Core) -> Due<M> {
+    /// The timer is due, and no longer among the system's. Says for whom, and what is to be done.
+    fn begin_fire(self: &Arc<Self>) -> Option<Fired<A, M>> {
         let mut state = self.0.lock();
         if state.phase == Phase::Over {
-            return Due::Nothing;
+            return None;
         }
         state.key = None;
+        let cell = state.cell.upgrade()?;
+        let due = if cell.core().mailbox.queue().is_closed() {
+            Due::Never(self.end(&mut state))
+        } else {
+            self.look_when_due(&mut state, cell.core())
+        };
+        Some((cell, due))
+    }
+
+    fn look_when_due(self: &Arc<Self>, state: &mut State<A, M>, core: &Core) -> Due<A, M> {
         let queued = state.phase == Phase::Queued;
         let Some(repeated) = &mut state.repeated else {
             state.phase = Phase::Queued;
@@ -324,7 +327,7 @@ where
             Rule::Idle(idle) => match idle.look(core) {
                 Rest::Long => repeated.make.take(),
                 Rest::Until(due) => {
-                    self.arm(&mut state, core, due);
+                    self.arm(state, core, due);
                     return Due::Nothing;
                 }
                 Rest::None => {
@@ -410,20 +413,19 @@ where
 
     /// The envelope will have no turn.
     pub(in crate::actor) fn discard(self: &Arc<Self>) {
-        let Some(cell) = self.actor() else {
-            self.end_and_discard();
-            return;
-        };
         let mut state = self.0.lock();
         if state.phase != Phase::Queued {
             return;
         }
+        // It may be the last count, and is dropped when the lock is free.
+        let cell = state.cell.upgrade();
         let message = state.message.take();
         let mut remains = None;
-        if state.repeated.is_some() {
-            self.go_on(&mut state, cell.core());
-        } else {
-            remains = self.end(&mut state);
+        match &cell {
+            Some(cell) if state.repeated.is_some() && !cell.core().mailbox.queue().is_closed() => {
+                self.go_on(&mut state, cell.core());
+            }
+            _ => remains = self.end(&mut state),
         }
         drop(state);
         drop_quietly(message);
@@ -455,9 +457,15 @@ where
     }
 }
 
+/// Whose timer is due, and what is to be done. The count may be the last, so it is dropped where no
+/// lock is held.
+type Fired<A, M> = (Arc<Cell<A>>, Due<A, M>);
+
 /// What is to be done for a timer that is due.
-enum Due<M> {
+enum Due<A: Actor, M> {
     Nothing,
+    /// Its actor takes no messages any more.
+    Never(Option<Remains<A, M>>),
     /// Its message is to be queued.
     Message,
     /// A message is to be made.
@@ -477,12 +485,15 @@ where
     M: Send + 'static,
 {
     fn fire(self: Arc<Self>) {
-        let Some(cell) = self.actor() else {
-            self.end_and_discard();
+        let Some((cell, due)) = self.begin_fire() else {
             return;
         };
-        match self.begin_fire(cell.core()) {
+        match due {
             Due::Nothing => return,
+            Due::Never(remains) => {
+                remains.into_iter().for_each(Remains::discard);
+                return;
+            }
             Due::Message => {}
             Due::Made(mut make) => {
                 let made = run_quietly("the closure that makes a timer's message", &mut make);
