@@ -35,6 +35,11 @@ fn backpressure() {
     check("backpressure", include_str!("examples/backpressure.txt"));
 }
 
+#[test]
+fn timers() {
+    check("timers", include_str!("examples/timers.txt"));
+}
+
 // It prints how many threads the process has, which it can count on Linux only.
 #[cfg(target_os = "linux")]
 #[test]
