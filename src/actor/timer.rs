@@ -1,10 +1,12 @@
 //! Messages that an actor sends to itself later.
 //!
 //! `timer/entry.rs` has the states of a timer and the argument why a cancelled one is silent;
-//! `timer/interval.rs` says when ticks are due, `timer/own.rs` is an actor's list of its timers.
+//! `timer/interval.rs` says when ticks are due, `timer/idle.rs` when an actor is idle, `timer/own.rs`
+//! is an actor's list of its timers.
 //! What is due when, and the thread that fires it, is left to [`crate::time`].
 
 mod entry;
+mod idle;
 mod interval;
 mod own;
 

@@ -41,23 +41,12 @@
 //! set by who creates it, by who fires it, or by who leads it from a state in which it is in none
 //! of these places. So a late firing cannot meet a timer that was set anew.
 //!
-//! # Idle timeouts
-//!
-//! The runner counts what it takes and what it has handled anyway. At the end of a turn, before it
-//! gives the claim up, it notes both counts and the moment, if the actor has such a timer
-//! (`Core::watches_rest`, one test per turn). When the timer is due, the actor is at rest if it has
-//! taken nothing since the note and nothing is queued. Otherwise the phase becomes `Resting`, and
-//! the next note sets the timer. That note will come: something was taken after the last one, or
-//! will be, and each turn that takes something ends in a note, which needs the lock; so it is after
-//! our change of the phase, or we have seen it.
-//!
-//! Who fires may see too little of what happens at that moment. So the runner looks again when the
-//! message's turn comes: if anything was handled since the decision, the message is dropped as a
-//! cancelled one. Hence no such message is handled less than the limit after another one.
+//! How an idle timeout learns whether its actor rests is told in [`super::idle`].
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::idle::{Idle, Rest};
 use super::interval::{Interval, MissedTicks, Pace};
 use super::{Core, Set};
 use crate::actor::cell::Cell;
@@ -114,21 +103,6 @@ pub(super) enum Rule {
     Idle(Idle),
 }
 
-pub(super) struct Idle {
-    limit: Duration,
-    note: Option<Note>,
-    /// What had been handled when the message in the queue was decided on.
-    decided: u64,
-}
-
-/// What the actor had done when it came to rest, and since when it had.
-#[derive(Clone, Copy)]
-struct Note {
-    since: Instant,
-    taken: u64,
-    handled: u64,
-}
-
 impl Rule {
     pub(super) fn of(interval: Interval, first: Instant) -> Self {
         match interval.pace {
@@ -145,55 +119,7 @@ impl Rule {
     }
 
     pub(super) fn idle(limit: Duration) -> Self {
-        Self::Idle(Idle {
-            limit,
-            note: None,
-            decided: 0,
-        })
-    }
-}
-
-/// What an idle timeout that is due finds.
-enum Rest {
-    /// The actor has rested for long enough.
-    Long,
-    /// It has not, and will have at this moment.
-    Until(Instant),
-    /// It has something to do.
-    None,
-}
-
-impl Idle {
-    fn look(&mut self, core: &Core) -> Rest {
-        // What is seen of the counts may be old, but is not older than the note.
-        let Some(note) = self.note.filter(|note| note.taken == core.taken.get()) else {
-            return Rest::None;
-        };
-        if core.mailbox.queue().len() > 0 {
-            return Rest::None;
-        }
-        let due = later(note.since, self.limit);
-        if due > core.runtime.now() {
-            return Rest::Until(due);
-        }
-        self.decided = note.handled;
-        Rest::Long
-    }
-
-    /// Notes what the actor has done; returns when the timer is due by that.
-    fn note(&mut self, core: &Core) -> Instant {
-        let (taken, handled) = (core.taken.get(), core.handled.get());
-        let since = match &self.note {
-            // What was taken and not handled is no reason to begin anew.
-            Some(note) if note.handled == handled => note.since,
-            _ => core.runtime.now(),
-        };
-        self.note = Some(Note {
-            since,
-            taken,
-            handled,
-        });
-        later(since, self.limit)
+        Self::Idle(Idle::new(limit))
     }
 }
 
@@ -382,7 +308,7 @@ where
                 Rule::Rate { .. } => self.go_on(&mut state, core),
                 Rule::Delay { .. } => state.phase = Phase::Resting,
                 Rule::Idle(idle) => {
-                    late = idle.decided != core.handled.get();
+                    late = idle.is_overtaken(core);
                     state.phase = Phase::Resting;
                 }
             },
@@ -449,9 +375,7 @@ where
             }
             Rule::Delay { period } => later(core.runtime.now(), *period),
             // It is looked at again when it is due, which may be now.
-            Rule::Idle(idle) => idle
-                .note
-                .map_or_else(|| core.runtime.now(), |note| later(note.since, idle.limit)),
+            Rule::Idle(idle) => idle.due().unwrap_or_else(|| core.runtime.now()),
         };
         self.arm(state, core, due);
     }
