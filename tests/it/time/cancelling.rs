@@ -165,11 +165,13 @@ fn an_interval_that_its_own_closure_cancels_sends_nothing_more() {
                 }
                 Note(ticks)
             });
-            *place.lock().unwrap() = Some(timer);
+            *place.lock().unwrap() = Some(timer.clone());
+            timer
         }));
-        set.wait().unwrap();
+        let timer = set.wait().unwrap();
         stepper.advance(100 * SECOND);
         assert_eq!(notes(&player, begun), [(SECOND, 1), (2 * SECOND, 2)]);
+        assert!(!timer.cancel(), "it is over");
         assert_eq!(timers(stepper), 0);
         assert_eq!(counts(stepper).cancelled, 0, "nothing was queued in vain");
     });
