@@ -23,6 +23,7 @@ enum Place {
     Free(Option<u32>),
 }
 
+#[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Place>() == 16);
 
 /// A list with so many places is kept when it becomes empty.
@@ -87,5 +88,100 @@ impl OwnTimers {
 
     pub(super) fn rest_watch(&self) -> Option<Arc<dyn Set>> {
         self.rest_watch.clone()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::actor::core::Core;
+
+    /// A timer that does nothing. It has a byte, so that each has an address of its own.
+    struct Still(#[expect(dead_code, reason = "only its address counts")] u8);
+
+    impl Set for Still {
+        fn cancel(&self) -> bool {
+            false
+        }
+
+        fn is_over(&self) -> bool {
+            false
+        }
+
+        fn note_rest(self: Arc<Self>, _: &Core) {}
+    }
+
+    fn address(timer: &Arc<dyn Set>) -> *const () {
+        Arc::as_ptr(timer).cast()
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert,
+        /// Removes one that is there, or was.
+        Remove(usize),
+        Take,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            20 => Just(Step::Insert),
+            20 => any::<usize>().prop_map(Step::Remove),
+            1 => Just(Step::Take),
+        ];
+        prop::collection::vec(step, 0..300)
+    }
+
+    proptest! {
+        #[test]
+        fn it_holds_what_was_inserted_and_not_removed(steps in steps()) {
+            let mut own = OwnTimers::default();
+            let mut model = BTreeMap::new();
+            let mut known: Vec<(u32, Arc<dyn Set>)> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Insert => {
+                        let timer: Arc<dyn Set> = Arc::new(Still(0));
+                        let place = own.insert(timer.clone());
+                        prop_assert_eq!(model.insert(place, address(&timer)), None);
+                        known.push((place, timer));
+                    }
+                    Step::Remove(index) if !known.is_empty() => {
+                        let (place, timer) = &known[index % known.len()];
+                        let removed = own.remove(*place, address(timer));
+                        let is_there = model.get(place) == Some(&address(timer));
+                        prop_assert_eq!(removed.is_some(), is_there);
+                        if is_there {
+                            model.remove(place);
+                        }
+                    }
+                    Step::Remove(_) => {}
+                    Step::Take => {
+                        let taken: Vec<_> = own.take().map(|timer| address(&timer)).collect();
+                        let expected: Vec<_> = std::mem::take(&mut model).into_values().collect();
+                        prop_assert_eq!(taken, expected);
+                    }
+                }
+                prop_assert_eq!(own.len as usize, model.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_list_gives_its_memory_back_when_it_becomes_empty() {
+        let mut own = OwnTimers::default();
+        let timers: Vec<Arc<dyn Set>> = (0..1_000).map(|_| Arc::new(Still(0)) as _).collect();
+        let places: Vec<_> = timers
+            .iter()
+            .map(|timer| own.insert(timer.clone()))
+            .collect();
+        for (place, timer) in places.into_iter().zip(&timers) {
+            assert!(own.remove(place, address(timer)).is_some());
+        }
+        assert_eq!(own.places.capacity(), 0);
     }
 }
