@@ -271,6 +271,50 @@ impl<A: Actor> Context<A> {
     /// By a clock moved by hand, what is due at one moment is queued in the order in which it was
     /// set. By the machine's clock nothing is promised between two timers that are due within a
     /// few microseconds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{Actor, Context, Handler, testkit::Stepper};
+    /// use std::time::Duration;
+    ///
+    /// #[derive(Default)]
+    /// struct Lamp { lit: bool }
+    ///
+    /// struct Press;
+    /// struct GoOut;
+    /// struct IsLit;
+    ///
+    /// impl Actor for Lamp {}
+    /// impl Handler<Press> for Lamp {
+    ///     type Reply = ();
+    ///     fn handle(&mut self, _: Press, ctx: &mut Context<Self>) {
+    ///         self.lit = true;
+    ///         ctx.send_after(Duration::from_secs(120), GoOut);
+    ///     }
+    /// }
+    /// impl Handler<GoOut> for Lamp {
+    ///     type Reply = ();
+    ///     fn handle(&mut self, _: GoOut, _: &mut Context<Self>) {
+    ///         self.lit = false;
+    ///     }
+    /// }
+    /// impl Handler<IsLit> for Lamp {
+    ///     type Reply = bool;
+    ///     fn handle(&mut self, _: IsLit, _: &mut Context<Self>) -> bool {
+    ///         self.lit
+    ///     }
+    /// }
+    ///
+    /// let stepper = Stepper::new(1);
+    /// let lamp = stepper.system().spawn(Lamp::default());
+    /// lamp.ask(Press).wait()?;
+    /// stepper.advance(Duration::from_secs(119));
+    /// assert!(lamp.ask(IsLit).wait()?);
+    /// stepper.advance(Duration::from_secs(1));
+    /// assert!(!lamp.ask(IsLit).wait()?);
+    /// # Ok::<(), greenroom::AskError>(())
+    /// ```
     pub fn send_after<M>(&self, delay: Duration, message: M) -> Timer
     where
         A: DeferredHandler<M>,
