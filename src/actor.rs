@@ -35,7 +35,7 @@ pub use join::JoinFuture;
 pub use recipient::{Asker, Recipient};
 pub use room::SendFuture;
 pub use spawn::Spawner;
-pub use timer::Timer;
+pub use timer::{Interval, MissedTicks, Timer};
 pub use watch::Terminated;
 pub use weak::WeakAddr;
 

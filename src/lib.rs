@@ -79,8 +79,9 @@ mod system;
 pub mod testkit;
 
 pub use actor::{
-    Actor, Addr, Asker, Context, DeferredHandler, First, Handler, JoinFuture, Recipient, Reply,
-    ReplyOf, ReplyTo, SendFuture, Spawner, Terminated, Timer, WeakAddr, wait_all, wait_any,
+    Actor, Addr, Asker, Context, DeferredHandler, First, Handler, Interval, JoinFuture,
+    MissedTicks, Recipient, Reply, ReplyOf, ReplyTo, SendFuture, Spawner, Terminated, Timer,
+    WeakAddr, wait_all, wait_any,
 };
 pub use error::{
     ActorError, AskError, BuildError, Escalation, Failure, GaveUpBecause, SendError, SpawnError,

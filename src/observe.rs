@@ -28,7 +28,8 @@ pub struct Counts {
     pub dropped: u64,
     /// Messages that were queued when their actor ended, and those whose handler panicked.
     pub dead_lettered: u64,
-    /// Requests that nobody waited for any more when their turn came; they were not run.
+    /// Requests that nobody waited for any more when their turn came, and messages of timers that
+    /// were cancelled by then; they were not run.
     pub cancelled: u64,
     /// Messages in the mailbox.
     pub queued: u64,

@@ -3,6 +3,7 @@
 //! Nothing else in the crate reads the time. A system's clock is the machine's monotonic one,
 //! or one that a test moves by hand.
 
+mod due_queue;
 mod stamp;
 mod timers;
 
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use stamp::Origin;
 pub(crate) use stamp::Stamp;
-pub(crate) use timers::{Action, TimerKey, Timers, thread_number};
+pub(crate) use timers::{Action, Fire, TimerKey, Timers, thread_number};
 
 use crate::sync::{AtomicU64, Mutex, Ordering::AcqRel, Ordering::Acquire};
 

@@ -603,6 +603,35 @@ fn timers_that_were_cancelled_leave_nothing() {
     assert!(system.shutdown(PATIENCE).is_clean());
 }
 
+/// Sets timers that stay.
+struct KeepTimers(u32);
+
+impl Handler<KeepTimers> for Player {
+    type Reply = ();
+
+    fn handle(&mut self, KeepTimers(count): KeepTimers, ctx: &mut Context<Self>) {
+        for _ in 0..count {
+            ctx.send_after(Duration::from_secs(3600), Ball::of(0));
+        }
+    }
+}
+
+#[test]
+fn a_timer_allocates_once_and_is_small() {
+    let _alone = alone();
+    let system = pool(1);
+    let player = system.spawn(Player::default());
+    let tally = Tally::of(&system, 1);
+    let set = |count| player.ask(KeepTimers(count)).wait_for(PATIENCE).unwrap();
+    set(1000);
+    let (allocations, held_bytes) = tally.during(|| set(100_000));
+    println!("timers: {allocations} allocations and {held_bytes} bytes more for 100,000");
+    assert!(allocations < 101_000, "{allocations}");
+    let message_bytes = size_of::<Ball>().cast_signed();
+    assert!(held_bytes < 100_000 * (200 + message_bytes), "{held_bytes}");
+    assert!(system.shutdown(PATIENCE).is_clean());
+}
+
 #[test]
 fn waits_that_are_over_leave_nothing() {
     let _alone = alone();

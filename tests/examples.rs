@@ -45,6 +45,11 @@ fn state_machine() {
     check("state_machine", include_str!("examples/state_machine.txt"));
 }
 
+#[test]
+fn timers() {
+    check("timers", include_str!("examples/timers.txt"));
+}
+
 // It prints how many threads the process has, which it can count on Linux only.
 #[cfg(target_os = "linux")]
 #[test]

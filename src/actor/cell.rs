@@ -27,7 +27,6 @@ use crate::mailbox::{Overflow, Place, Pushed, Stood, Wakes};
 use crate::observe::{ActorSnapshot, ActorState, LossReason};
 use crate::runtime::{InHand, Order, Resident, Runtime};
 use crate::sync::UnsafeCell;
-use crate::time::TimerKey;
 use crate::unwind::wake_quietly;
 use crate::waits::{Identity, Wait};
 
@@ -64,9 +63,6 @@ pub(crate) trait Target: Send + Sync {
     /// The actor has not ended in time: nobody waits for its end any more. If it ends some day, it
     /// is because of that.
     fn give_up(self: Arc<Self>);
-
-    /// Forgets a timer that was cancelled; `false` if the actor's end came first.
-    fn forget_timer(&self, key: TimerKey) -> bool;
 }
 
 /// The actor itself.
@@ -374,10 +370,6 @@ impl<A: Actor> Target for Cell<A> {
 
     fn may_run_here(&self) -> bool {
         self.thread().is_none() && !self.core.mailbox.queue().is_running()
-    }
-
-    fn forget_timer(&self, key: TimerKey) -> bool {
-        self.core.with_rare(|rare| rare.timers.remove(&key))
     }
 }
 

@@ -12,7 +12,7 @@ use super::family::Event;
 use super::future::wait_for;
 use super::orders::{FAIL, STOP};
 use super::spawn::Spawner;
-use super::timer::{self, Timer};
+use super::timer::{self, Interval, Timer};
 use super::wait::{FromOutside, wait};
 use super::{Actor, Addr, DeferredHandler, watch};
 use crate::error::{ActorError, StopReason, WaitError};
@@ -421,9 +421,67 @@ impl<A: Actor> Context<A> {
 
     /// Sends `message` to this actor after `delay`, unless it has ended by then.
     ///
+    /// The message is due at [`now`](Self::now) plus `delay`, to the nanosecond, and never early.
+    /// By the machine's clock it is late by what the operating system takes to wake a thread (on
+    /// Linux some 100 µs, of which 50 are the system's own slack) and by the timers before it; by a
+    /// [clock moved by hand](crate::testkit) it is not late. More than 30 years are as good as
+    /// never.
+    ///
     /// The message is queued without waiting, by the mailbox's policy: if there is no room, it
     /// stands in line under `Block` and `BlockFor`, and is lost, counted and reported under
-    /// `Reject` and `DropNewest`. A timer keeps no actor from being unreferenced.
+    /// `Reject` and `DropNewest`. A timer keeps no actor from being unreferenced. It allocates
+    /// once, for itself and the message, beside its place in the lists of timers: some 150 bytes
+    /// and the message in all.
+    ///
+    /// # Ordering
+    ///
+    /// By a clock moved by hand, what is due at one moment is queued in the order in which it was
+    /// set. By the machine's clock nothing is promised between two timers that are due within a
+    /// few microseconds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{Actor, Context, Handler, testkit::Stepper};
+    /// use std::time::Duration;
+    ///
+    /// #[derive(Default)]
+    /// struct Lamp { lit: bool }
+    ///
+    /// struct Press;
+    /// struct GoOut;
+    /// struct IsLit;
+    ///
+    /// impl Actor for Lamp {}
+    /// impl Handler<Press> for Lamp {
+    ///     type Reply = ();
+    ///     fn handle(&mut self, _: Press, ctx: &mut Context<Self>) {
+    ///         self.lit = true;
+    ///         ctx.send_after(Duration::from_secs(120), GoOut);
+    ///     }
+    /// }
+    /// impl Handler<GoOut> for Lamp {
+    ///     type Reply = ();
+    ///     fn handle(&mut self, _: GoOut, _: &mut Context<Self>) {
+    ///         self.lit = false;
+    ///     }
+    /// }
+    /// impl Handler<IsLit> for Lamp {
+    ///     type Reply = bool;
+    ///     fn handle(&mut self, _: IsLit, _: &mut Context<Self>) -> bool {
+    ///         self.lit
+    ///     }
+    /// }
+    ///
+    /// let stepper = Stepper::new(1);
+    /// let lamp = stepper.system().spawn(Lamp::default());
+    /// lamp.ask(Press).wait()?;
+    /// stepper.advance(Duration::from_secs(119));
+    /// assert!(lamp.ask(IsLit).wait()?);
+    /// stepper.advance(Duration::from_secs(1));
+    /// assert!(!lamp.ask(IsLit).wait()?);
+    /// # Ok::<(), greenroom::AskError>(())
+    /// ```
     pub fn send_after<M>(&self, delay: Duration, message: M) -> Timer
     where
         A: DeferredHandler<M>,
@@ -432,23 +490,201 @@ impl<A: Actor> Context<A> {
         timer::send_after(&self.cell, delay, message)
     }
 
-    /// Sends what `make` makes to this actor every `period`, at a fixed rate, the first time
-    /// after one period.
+    /// Sends `message` to this actor at `due`, by the system's clock, or as soon as possible if
+    /// that has passed.
     ///
-    /// At most one tick is pending: while the last one is queued, due ones are skipped. Ticks
-    /// do not drift: each is due at a multiple of `period` after this call, and is late by what
-    /// the system takes. Ticks that were missed altogether are skipped, not made up for.
-    /// `make` runs on the timer's thread and should be short; if it panics, the timer ends.
+    /// Otherwise as [`send_after`](Self::send_after). By a clock moved by hand, what is due already
+    /// comes when the clock is moved next, if only by nothing.
     ///
-    /// # Panics
+    /// # Examples
     ///
-    /// If `period` is zero.
-    pub fn interval<M>(&self, period: Duration, make: impl FnMut() -> M + Send + 'static) -> Timer
+    /// ```
+    /// use greenroom::{Actor, Context, Handler, testkit::Stepper};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// #[derive(Default)]
+    /// struct Sluice { closed: Option<Instant> }
+    ///
+    /// /// Opens it until this moment.
+    /// struct OpenUntil(Instant);
+    /// struct Close;
+    /// struct ClosedAt;
+    ///
+    /// impl Actor for Sluice {}
+    /// impl Handler<OpenUntil> for Sluice {
+    ///     type Reply = ();
+    ///     fn handle(&mut self, OpenUntil(end): OpenUntil, ctx: &mut Context<Self>) {
+    ///         ctx.send_at(end, Close);
+    ///     }
+    /// }
+    /// impl Handler<Close> for Sluice {
+    ///     type Reply = ();
+    ///     fn handle(&mut self, _: Close, ctx: &mut Context<Self>) {
+    ///         self.closed = Some(ctx.now());
+    ///     }
+    /// }
+    /// impl Handler<ClosedAt> for Sluice {
+    ///     type Reply = Option<Instant>;
+    ///     fn handle(&mut self, _: ClosedAt, _: &mut Context<Self>) -> Option<Instant> {
+    ///         self.closed
+    ///     }
+    /// }
+    ///
+    /// let stepper = Stepper::new(1);
+    /// let sluice = stepper.system().spawn(Sluice::default());
+    /// let end = stepper.clock().now() + Duration::from_secs(3600);
+    /// sluice.ask(OpenUntil(end)).wait()?;
+    /// stepper.advance(Duration::from_secs(4000));
+    /// assert_eq!(sluice.ask(ClosedAt).wait()?, Some(end));
+    /// # Ok::<(), greenroom::AskError>(())
+    /// ```
+    pub fn send_at<M>(&self, due: Instant, message: M) -> Timer
     where
         A: DeferredHandler<M>,
         M: Send + 'static,
     {
-        timer::interval(&self.cell, period, make)
+        timer::send_at(&self.cell, due, message)
+    }
+
+    /// Sends what `make` makes to this actor again and again, as `interval` says: for a plain
+    /// [`Duration`] at a fixed rate, the first time after one period. See [`Interval`] for other
+    /// ones.
+    ///
+    /// At most one tick is pending at a time: queued, or in line for a full mailbox. What becomes
+    /// of those that are due meanwhile is decided by [`MissedTicks`](crate::MissedTicks); by
+    /// default they are skipped. A tick that is lost because the mailbox has no room, under
+    /// `Reject` and `DropNewest`, is not pending any more. Each tick is late as a message of
+    /// [`send_after`](Self::send_after) is, but the lateness of one does not move the next.
+    ///
+    /// `make` runs on the timer's thread, once per tick that is queued, and should be short; if it
+    /// panics, the timer ends and the actor goes on.
+    ///
+    /// # Panics
+    ///
+    /// If the period is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{Actor, Context, Handler, Interval, testkit::Stepper};
+    /// use std::time::Duration;
+    ///
+    /// /// Looks for news, which takes a while, and rests for a second after each look.
+    /// #[derive(Default)]
+    /// struct Reader { looks: u32 }
+    ///
+    /// struct Look;
+    /// struct Looks;
+    ///
+    /// impl Actor for Reader {
+    ///     fn started(&mut self, ctx: &mut Context<Self>) {
+    ///         ctx.interval(Interval::fixed_delay(Duration::from_secs(1)), || Look);
+    ///     }
+    /// }
+    /// impl Handler<Look> for Reader {
+    ///     type Reply = ();
+    ///     fn handle(&mut self, _: Look, ctx: &mut Context<Self>) {
+    ///         self.looks += 1;
+    ///         let _ = ctx.sleep(Duration::from_secs(9));
+    ///     }
+    /// }
+    /// impl Handler<Looks> for Reader {
+    ///     type Reply = u32;
+    ///     fn handle(&mut self, _: Looks, _: &mut Context<Self>) -> u32 {
+    ///         self.looks
+    ///     }
+    /// }
+    ///
+    /// let stepper = Stepper::new(1);
+    /// let reader = stepper.system().spawn(Reader::default());
+    /// // Looks begin at 1, 11, 21 and 31 s.
+    /// stepper.advance(Duration::from_secs(40));
+    /// assert_eq!(reader.ask(Looks).wait()?, 4);
+    /// # Ok::<(), greenroom::AskError>(())
+    /// ```
+    pub fn interval<M>(
+        &self,
+        interval: impl Into<Interval>,
+        make: impl FnMut() -> M + Send + 'static,
+    ) -> Timer
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        timer::interval(&self.cell, interval.into(), make)
+    }
+
+    /// Sends what `make` makes to this actor each time it has handled nothing for `limit`. An actor
+    /// has one such timeout, which takes the place of the one before.
+    ///
+    /// The message is due `limit` after the end of the last handler, or of the handler or hook that
+    /// calls this, by the system's clock and to the nanosecond; it is late as one of
+    /// [`send_after`](Self::send_after) is. It is a message like any other: once it has been
+    /// handled too, the next one is due after a further `limit`. It never comes while a handler
+    /// runs or waits, nor is it handled before anything that was queued when it was due: whatever
+    /// was handled meanwhile begins the time anew, and a message that was queued in vain
+    /// is counted as [`cancelled`](crate::Counts::cancelled). Requests that were withdrawn and
+    /// messages of cancelled timers are not handled and do not begin it anew.
+    ///
+    /// `make` runs on the timer's thread and should be short; if it panics, the timeout is cleared
+    /// and the actor goes on. The timeout ends with the actor and does not keep it from being
+    /// unreferenced. An actor that has one pays for each turn that ends at rest (a look at the
+    /// clock and two locks that nobody else holds for long), not for each message.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is zero.
+    ///
+    /// # Examples
+    ///
+    /// A session that ends when nobody has used it for a minute:
+    ///
+    /// ```
+    /// use greenroom::{Actor, Context, Handler, StopReason, testkit::Stepper};
+    /// use std::time::Duration;
+    ///
+    /// struct Session;
+    /// struct Use;
+    /// struct Expire;
+    ///
+    /// impl Actor for Session {
+    ///     fn started(&mut self, ctx: &mut Context<Self>) {
+    ///         ctx.set_idle_timeout(Duration::from_secs(60), || Expire);
+    ///     }
+    /// }
+    /// impl Handler<Use> for Session {
+    ///     type Reply = ();
+    ///     fn handle(&mut self, _: Use, _: &mut Context<Self>) {}
+    /// }
+    /// impl Handler<Expire> for Session {
+    ///     type Reply = ();
+    ///     fn handle(&mut self, _: Expire, ctx: &mut Context<Self>) {
+    ///         ctx.stop();
+    ///     }
+    /// }
+    ///
+    /// let stepper = Stepper::new(1);
+    /// let session = stepper.system().spawn(Session);
+    /// let begun = stepper.clock().now();
+    /// stepper.advance(Duration::from_secs(50));
+    /// session.ask(Use).wait()?;
+    /// // It waits until 110 s have passed.
+    /// assert_eq!(session.join()?, StopReason::Stopped);
+    /// assert_eq!(stepper.clock().now() - begun, Duration::from_secs(110));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_idle_timeout<M>(&self, limit: Duration, make: impl FnMut() -> M + Send + 'static)
+    where
+        A: DeferredHandler<M>,
+        M: Send + 'static,
+    {
+        timer::set_idle_timeout(&self.cell, limit, make);
+    }
+
+    /// Ends the idle timeout, and returns whether there was one. Its message does not come any
+    /// more, also if it is queued already.
+    pub fn clear_idle_timeout(&self) -> bool {
+        timer::clear_idle_timeout(self.cell.core())
     }
 }
 

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `mailbox` | senders and the runner, by its protocol |
 //! | `orders` | anybody sets bits, the runner takes them; see [`orders`](super::orders) |
-//! | `stage`, counts, `in_hand` | the runner: whoever holds the mailbox's claim |
+//! | `stage`, counts, `in_hand`, `watches_rest` | the runner: whoever holds the mailbox's claim |
 //! | `wait_slot` | the handler that waits |
 //! | `addresses` | holders of addresses |
 //! | `rare` | anybody, under its lock |
@@ -16,7 +16,7 @@
 )]
 
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ptr;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -30,6 +30,7 @@ use super::frame::{self, Frame};
 use super::orders::{KILL, Orders, START};
 use super::retry::{Kept, Retries};
 use super::slot::WaitSlot;
+use super::timer::OwnTimers;
 use super::wait::Record;
 use super::watch::Ties;
 use crate::error::{Failure, StopReason};
@@ -39,10 +40,9 @@ use crate::mailbox::{Mailbox, Overflow, Wakes};
 use crate::observe::{Counts, DeadLetter, LossReason, OwnCount, SharedCount};
 use crate::runtime::{Residence, Runtime};
 use crate::sync::{
-    AtomicPtr, AtomicU8, AtomicUsize, Mutex,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Mutex,
     Ordering::{Acquire, Relaxed, Release},
 };
-use crate::time::TimerKey;
 use crate::waits::Identity;
 
 /// How far an actor's life has come. Written by its runner.
@@ -85,7 +85,7 @@ pub(crate) struct Rare {
     pub(super) joiners: BTreeMap<u64, Waker>,
     next_joiner: u64,
     /// Its timers, which end with it.
-    pub(super) timers: BTreeSet<TimerKey>,
+    pub(super) timers: OwnTimers,
     /// The span of its life, if somebody listens.
     pub(super) span: Option<Span>,
     /// Makes the actor of each of its lives, if it is supervised: a `Factory` of its type.
@@ -115,6 +115,8 @@ pub(crate) struct Core {
     pub(super) addresses: AtomicUsize,
     pub(super) orders: Orders,
     pub(super) stage: AtomicU8,
+    /// Whether a timer has to know when a turn ends with nothing left to handle.
+    pub(super) watches_rest: AtomicBool,
     /// The table of the message in hand, or null.
     pub(super) in_hand: AtomicPtr<Vtable>,
     pub(super) wait_slot: WaitSlot<Record<'static>>,
@@ -146,6 +148,7 @@ impl Core {
             addresses: AtomicUsize::new(1),
             orders: Orders::new(START),
             stage: AtomicU8::new(stage::LIVE),
+            watches_rest: AtomicBool::new(false),
             in_hand: AtomicPtr::new(ptr::null_mut()),
             wait_slot: WaitSlot::new(),
             taken: OwnCount::new(),

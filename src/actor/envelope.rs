@@ -1,6 +1,7 @@
 //! A message on its way: 56 bytes, whatever its type.
 //!
-//! A message of up to 40 bytes lies in the envelope itself, a larger one in a box. The type is
+//! A message of up to 40 bytes lies in the envelope itself, a larger one in a box, that of a timer
+//! in the timer, which may have been cancelled when its turn comes. The type is
 //! known by a table of functions; the reply, if one is asked for, by a raw count of its cell,
 //! whose type that table knows too.
 #![expect(
@@ -12,7 +13,6 @@ use std::any::{TypeId, type_name};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use tracing::Span;
 
@@ -22,6 +22,7 @@ use super::asked::{Answer, Outcome};
 use super::context::Context;
 use super::frame::Failure;
 use super::reply::ReplyCell;
+use super::timer::{Entry, InHand};
 use crate::mailbox::{SegmentCache, Stash, Stored};
 use crate::unwind::drop_quietly;
 
@@ -29,7 +30,7 @@ use crate::unwind::drop_quietly;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Ran {
     Handled,
-    /// The asker had gone; it was not run.
+    /// The asker had gone, or the timer was cancelled; it was not run.
     Cancelled,
 }
 
@@ -38,6 +39,7 @@ type Payload = [MaybeUninit<u64>; 5];
 /// What is known of a message by its actor's and its own type, and by where it lies.
 pub(super) struct Vtable {
     pub(super) message_type: fn() -> &'static str,
+    /// The type of the message that lies in the envelope or its box.
     pub(super) message_id: fn() -> TypeId,
     boxed: bool,
     /// Runs the message on the actor. Both pointers are of the types that the table is for.
@@ -48,30 +50,10 @@ pub(super) struct Vtable {
     origin: unsafe fn(&Payload) -> Option<&Span>,
 }
 
-/// What travels in a box: a large message, or one that carries more than itself.
+/// What travels in a box: a large message, or one whose sender's span is recorded.
 struct Boxed<M> {
     message: M,
     origin: Option<Span>,
-    tick: Option<PendingTick>,
-}
-
-/// While this lives, a timer's tick is queued; the timer skips the next one.
-pub(super) struct PendingTick(Arc<AtomicBool>);
-
-impl PendingTick {
-    /// `None` if the last tick is still pending.
-    pub(super) fn begin(pending: &Arc<AtomicBool>) -> Option<Self> {
-        use std::sync::atomic::Ordering::AcqRel;
-        // ORDERING: AcqRel: pairs with the end of the last tick, whose handler ran before.
-        (!pending.swap(true, AcqRel)).then(|| Self(pending.clone()))
-    }
-}
-
-impl Drop for PendingTick {
-    fn drop(&mut self) {
-        // ORDERING: Release pairs with the Acquire in `begin`.
-        self.0.store(false, std::sync::atomic::Ordering::Release);
-    }
 }
 
 /// A message on its way.
@@ -106,34 +88,33 @@ impl Envelope {
                 payload,
             }
         } else {
-            Self::boxed::<A, M>(message, reply, origin, None)
+            Self::boxed::<A, M>(message, reply, origin)
         }
     }
 
-    /// Wraps the tick of a timer.
-    pub(super) fn tick<A, M>(message: M, tick: PendingTick) -> Self
+    /// Wraps a timer, which has the message when its turn comes, or has it no more.
+    pub(super) fn of_timer<A, M>(timer: Arc<Entry<A, M>>) -> Self
     where
         A: DeferredHandler<M>,
         M: Send + 'static,
     {
-        Self::boxed::<A, M>(message, ptr::null(), None, Some(tick))
+        let mut payload = [MaybeUninit::uninit(); 5];
+        const { assert!(fits::<Arc<Entry<A, M>>>()) };
+        // SAFETY: the payload has the size and alignment.
+        unsafe { payload.as_mut_ptr().cast::<Arc<Entry<A, M>>>().write(timer) };
+        Self {
+            vtable: const { &OfTimer::<A, M>::VTABLE },
+            reply: ptr::null(),
+            payload,
+        }
     }
 
-    fn boxed<A, M>(
-        message: M,
-        reply: *const (),
-        origin: Option<Span>,
-        tick: Option<PendingTick>,
-    ) -> Self
+    fn boxed<A, M>(message: M, reply: *const (), origin: Option<Span>) -> Self
     where
         A: DeferredHandler<M>,
         M: Send + 'static,
     {
-        let boxed = Box::new(Boxed {
-            message,
-            origin,
-            tick,
-        });
+        let boxed = Box::new(Boxed { message, origin });
         let mut payload = [MaybeUninit::uninit(); 5];
         payload[0] = MaybeUninit::new(Box::into_raw(boxed).expose_provenance() as u64);
         Self {
@@ -387,11 +368,8 @@ impl<A: DeferredHandler<M>, M: Send + 'static> InBox<A, M> {
         // SAFETY: the payload holds a `Boxed<M>`, consumed once.
         let boxed = unsafe { unbox::<M>(&envelope.payload) };
         moved();
-        let Boxed { message, tick, .. } = *boxed;
-        // The next tick may be queued from now on.
-        drop(tick);
         // SAFETY: as the caller says.
-        unsafe { handle::<A, M>(message, reply, actor, context) }
+        unsafe { handle::<A, M>(boxed.message, reply, actor, context) }
     }
 
     unsafe fn discard(payload: &mut Payload, reply: *const (), failure: &Failure) {
@@ -407,5 +385,50 @@ impl<A: DeferredHandler<M>, M: Send + 'static> InBox<A, M> {
         // SAFETY: the box lives as long as the envelope, to which the result is bound.
         let boxed = unsafe { &*ptr::with_exposed_provenance::<Boxed<M>>(address) };
         boxed.origin.as_ref()
+    }
+}
+
+/// The table of messages that a timer keeps until their turn.
+struct OfTimer<A, M>(std::marker::PhantomData<(A, M)>);
+
+impl<A: DeferredHandler<M>, M: Send + 'static> OfTimer<A, M> {
+    const VTABLE: Vtable = Vtable {
+        message_type: type_name::<M>,
+        // Its payload is no message.
+        message_id: TypeId::of::<Self>,
+        boxed: false,
+        run: Self::run,
+        discard: Self::discard,
+        origin: Self::origin,
+    };
+
+    unsafe fn run(
+        envelope: NonNull<Envelope>,
+        moved: &dyn Fn(),
+        actor: *mut (),
+        context: *mut (),
+    ) -> Ran {
+        // SAFETY: the envelope is not used after this, says the caller.
+        let envelope = unsafe { envelope.as_ref() };
+        // SAFETY: the payload holds a count of the timer, consumed once.
+        let timer = unsafe { envelope.payload.as_ptr().cast::<Arc<Entry<A, M>>>().read() };
+        moved();
+        // SAFETY: as the caller says; the handler has not got it yet.
+        let core = unsafe { &*context.cast::<Context<A>>() }.cell().core();
+        let Some(message) = timer.begin(core) else {
+            return Ran::Cancelled;
+        };
+        let _in_hand = InHand(&timer);
+        // SAFETY: as the caller says.
+        unsafe { handle::<A, M>(message, ptr::null(), actor, context) }
+    }
+
+    unsafe fn discard(payload: &mut Payload, _: *const (), _: &Failure) {
+        // SAFETY: the payload holds a count of the timer, consumed once.
+        unsafe { payload.as_ptr().cast::<Arc<Entry<A, M>>>().read() }.discard();
+    }
+
+    unsafe fn origin(_: &Payload) -> Option<&Span> {
+        None
     }
 }

@@ -26,6 +26,7 @@ use super::frame::{Failure, Frame};
 use super::orders::{
     DRAIN, END, FAIL, FALL, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, SIGNALS, START, STOP,
 };
+use super::timer::note_rest;
 use super::wait::Caller;
 use super::watch::Heard;
 use crate::error::StopReason;
@@ -451,6 +452,10 @@ impl<A: Actor> Runner<'_, A> {
         if exhausted && core.addresses.load(Acquire) == 0 && core.stage() == stage::LIVE {
             self.begin_drain(StopReason::Unreferenced);
             return None;
+        }
+        // ORDERING: Relaxed: set by a handler or hook, which ran before on this side of the claim.
+        if core.watches_rest.load(Relaxed) {
+            note_rest(core);
         }
         // SAFETY: we are the runner, and no longer if it says so.
         match unsafe { queue.release() } {

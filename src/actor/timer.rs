@@ -1,115 +1,137 @@
 //! Messages that an actor sends to itself later.
+//!
+//! `timer/entry.rs` has the states of a timer and the argument why a cancelled one is silent;
+//! `timer/interval.rs` says when ticks are due, `timer/idle.rs` when an actor is idle, `timer/own.rs`
+//! is an actor's list of its timers.
+//! What is due when, and the thread that fires it, is left to [`crate::time`].
+
+mod entry;
+mod idle;
+mod interval;
+mod own;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::Weak;
 use std::time::{Duration, Instant};
 
-use super::cell::{Cell, Target};
-use super::envelope::{Envelope, PendingTick};
-use super::{Actor, DeferredHandler};
-use crate::sync::Mutex;
-use crate::time::{Action, TimerKey, Timers, later};
-use crate::unwind::run_quietly;
+use super::DeferredHandler;
+use super::cell::Cell;
+use super::core::Core;
+use crate::sync::Ordering::Relaxed;
+use crate::time::later;
+use entry::Rule;
+pub(super) use entry::{Entry, InHand};
+pub use interval::{Interval, MissedTicks};
+pub(super) use own::OwnTimers;
+
+/// What is known of a timer whose message's type is not known.
+trait Set: Send + Sync {
+    /// Ends it; `false` if it was over.
+    fn cancel(&self) -> bool;
+    fn is_over(&self) -> bool;
+    /// A turn of its actor, which has this core, ends with nothing left to handle.
+    fn note_rest(self: Arc<Self>, core: &Core);
+}
 
 /// A message or messages to come. Dropping this value does not cancel them.
 ///
-/// They end with the actor by themselves.
+/// They end with the actor by themselves; this value does not keep it, nor its memory.
 #[derive(Clone)]
-pub struct Timer(Arc<Shared>);
-
-struct Shared {
-    timers: Arc<Timers>,
-    /// The actor, which keeps its timers' keys to cancel them at its end.
-    owner: Weak<dyn Target>,
-    state: Mutex<State>,
-}
-
-enum State {
-    Set(TimerKey),
-    /// Due; an interval sets it again.
-    Firing,
-    Over,
-}
+pub struct Timer(Arc<dyn Set>);
 
 impl Timer {
-    fn new<A: Actor>(cell: &Arc<Cell<A>>) -> Self {
-        let owner: Weak<Cell<A>> = Arc::downgrade(cell);
-        Self(Arc::new(Shared {
-            timers: cell.core().runtime.timers.clone(),
-            owner,
-            state: Mutex::new(State::Firing),
-        }))
-    }
-
-    /// Lets nothing come any more. A message that is queued already is not taken back.
+    /// Lets nothing come any more, and returns whether anything was still to come.
     ///
-    /// Returns whether anything was still to come, and now does not.
+    /// After `true` the actor handles no message of this timer any more, also none that is
+    /// queued already: its value is dropped here, its place in the mailbox is free when its turn
+    /// would have come, and it is counted as [`cancelled`](crate::Counts::cancelled) then. `false`
+    /// means that the only message has begun to be handled or was lost, that the timer was
+    /// cancelled before, or that its actor has ended. A tick of an interval whose handler runs is
+    /// not interrupted.
+    ///
+    /// What the timer holds, a message or a closure, is dropped before this returns, unless the
+    /// closure runs at this moment; then by the thread that runs it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{Actor, Context, Handler, Timer, testkit::Stepper};
+    /// use std::time::Duration;
+    ///
+    /// /// Rings unless somebody comes in time.
+    /// #[derive(Default)]
+    /// struct Alarm { timer: Option<Timer>, rung: bool }
+    ///
+    /// struct Ring;
+    /// struct Come;
+    /// struct HasRung;
+    ///
+    /// impl Actor for Alarm {
+    ///     fn started(&mut self, ctx: &mut Context<Self>) {
+    ///         self.timer = Some(ctx.send_after(Duration::from_secs(60), Ring));
+    ///     }
+    /// }
+    /// impl Handler<Ring> for Alarm {
+    ///     type Reply = ();
+    ///     fn handle(&mut self, _: Ring, _: &mut Context<Self>) {
+    ///         self.rung = true;
+    ///     }
+    /// }
+    /// impl Handler<Come> for Alarm {
+    ///     type Reply = bool;
+    ///     fn handle(&mut self, _: Come, _: &mut Context<Self>) -> bool {
+    ///         self.timer.take().is_some_and(|timer| timer.cancel())
+    ///     }
+    /// }
+    /// impl Handler<HasRung> for Alarm {
+    ///     type Reply = bool;
+    ///     fn handle(&mut self, _: HasRung, _: &mut Context<Self>) -> bool {
+    ///         self.rung
+    ///     }
+    /// }
+    ///
+    /// let stepper = Stepper::new(1);
+    /// let alarm = stepper.system().spawn(Alarm::default());
+    /// stepper.advance(Duration::from_secs(59));
+    /// assert!(alarm.ask(Come).wait()?);
+    /// stepper.advance(Duration::from_secs(3600));
+    /// assert!(!alarm.ask(HasRung).wait()?);
+    /// # Ok::<(), greenroom::AskError>(())
+    /// ```
     pub fn cancel(&self) -> bool {
-        // Whoever takes the key out of the state decides: we, or the thread that fires.
-        let state = std::mem::replace(&mut *self.0.state.lock(), State::Over);
-        match state {
-            State::Set(key) => {
-                self.0.timers.cancel(key);
-                // An actor that has ended has no timers: its end has cancelled this one.
-                let owner = self.0.owner.upgrade();
-                owner.is_some_and(|owner| owner.forget_timer(key))
-            }
-            State::Firing => true,
-            State::Over => false,
-        }
-    }
-
-    /// Has `fire` called at `due`, unless the timer is cancelled or its actor ends. Meanwhile the
-    /// state is `then`.
-    fn set<A: Actor>(
-        &self,
-        cell: &Arc<Cell<A>>,
-        due: Instant,
-        then: State,
-        fire: impl FnOnce(&Arc<Cell<A>>) + Send + 'static,
-    ) {
-        let mut state = self.0.state.lock();
-        if matches!(*state, State::Over) {
-            return;
-        }
-        let this = self.clone();
-        let weak = Arc::downgrade(cell);
-        let action = Action::Run(Box::new(move || this.fire(&weak, then, fire)));
-        let key = self.0.timers.set(due, action);
-        *state = State::Set(key);
-        cell.core().with_rare(|rare| rare.timers.insert(key));
-    }
-
-    fn fire<A: Actor>(&self, cell: &Weak<Cell<A>>, then: State, fire: impl FnOnce(&Arc<Cell<A>>)) {
-        let key = {
-            let mut state = self.0.state.lock();
-            let State::Set(key) = *state else {
-                // Cancelled in the last moment.
-                return;
-            };
-            *state = then;
-            key
-        };
-        let cell = cell.upgrade();
-        let cell = cell.filter(|cell| !cell.core().mailbox.queue().is_closed());
-        let Some(cell) = cell else {
-            *self.0.state.lock() = State::Over;
-            return;
-        };
-        cell.core().with_rare(|rare| rare.timers.remove(&key));
-        fire(&cell);
+        self.0.cancel()
     }
 }
 
 impl fmt::Debug for Timer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match *self.0.state.lock() {
-            State::Set(_) | State::Firing => "set",
-            State::Over => "over",
-        };
-        f.debug_tuple("Timer").field(&state).finish()
+        let state = if self.0.is_over() { "over" } else { "set" };
+        f.debug_tuple("Timer")
+            .field(&format_args!("{state}"))
+            .finish()
     }
+}
+
+impl Core {
+    /// Ends all timers of the actor, with what they have queued. For its runner, when it handles
+    /// no message of theirs any more. Drops what they hold, so no lock may be held.
+    pub(super) fn cancel_timers(&self) {
+        // ORDERING: Relaxed: the runner's own hint.
+        self.watches_rest.store(false, Relaxed);
+        let own = self.rare.lock().as_mut().map(|rare| rare.timers.take());
+        for timer in own.into_iter().flatten() {
+            timer.cancel();
+        }
+    }
+}
+
+pub(super) fn send_at<A, M>(cell: &Arc<Cell<A>>, due: Instant, message: M) -> Timer
+where
+    A: DeferredHandler<M>,
+    M: Send + 'static,
+{
+    let farthest = later(cell.core().runtime.now(), Duration::MAX);
+    Timer(Entry::once(cell, due.min(farthest), message))
 }
 
 pub(super) fn send_after<A, M>(cell: &Arc<Cell<A>>, delay: Duration, message: M) -> Timer
@@ -117,89 +139,65 @@ where
     A: DeferredHandler<M>,
     M: Send + 'static,
 {
-    let runtime = &cell.core().runtime;
-    let timer = Timer::new(cell);
-    timer.set(cell, later(runtime.now(), delay), State::Over, |cell| {
-        cell.deliver(Envelope::new::<A, M>(message, None));
-    });
-    timer
+    let due = later(cell.core().runtime.now(), delay);
+    Timer(Entry::once(cell, due, message))
 }
 
 pub(super) fn interval<A, M>(
     cell: &Arc<Cell<A>>,
-    period: Duration,
+    interval: Interval,
     make: impl FnMut() -> M + Send + 'static,
 ) -> Timer
 where
     A: DeferredHandler<M>,
     M: Send + 'static,
 {
-    assert!(!period.is_zero(), "an interval's period is not zero");
-    let runtime = &cell.core().runtime;
-    let timer = Timer::new(cell);
-    let interval = Interval {
-        timer: timer.clone(),
-        due: later(runtime.now(), period),
-        period,
-        pending: Arc::default(),
-        make,
-        message: std::marker::PhantomData,
-    };
-    interval.set(cell);
-    timer
+    let first = later(cell.core().runtime.now(), interval.first_delay());
+    let rule = Rule::of(interval, first);
+    Timer(Entry::repeated(cell, Some(first), rule, Box::new(make)))
 }
 
-struct Interval<F, M> {
-    timer: Timer,
-    due: Instant,
-    period: Duration,
-    pending: Arc<std::sync::atomic::AtomicBool>,
-    make: F,
-    message: std::marker::PhantomData<fn() -> M>,
+/// Sets the actor's idle timeout in the place of the one it has.
+pub(super) fn set_idle_timeout<A, M>(
+    cell: &Arc<Cell<A>>,
+    limit: Duration,
+    make: impl FnMut() -> M + Send + 'static,
+) where
+    A: DeferredHandler<M>,
+    M: Send + 'static,
+{
+    assert!(!limit.is_zero(), "an idle timeout is not zero");
+    let core = cell.core();
+    clear_idle_timeout(core);
+    // It is armed at the end of the turn in hand.
+    let entry = Entry::repeated(cell, None, Rule::idle(limit), Box::new(make));
+    core.with_rare(|rare| rare.timers.watch_rest(entry));
+    // ORDERING: Relaxed: the runner's own hint.
+    core.watches_rest.store(true, Relaxed);
 }
 
-impl<F: FnMut() -> M + Send + 'static, M: Send + 'static> Interval<F, M> {
-    fn set<A: DeferredHandler<M>>(self, cell: &Arc<Cell<A>>) {
-        let timer = self.timer.clone();
-        timer.set(cell, self.due, State::Firing, move |cell| self.fire(cell));
-    }
-
-    fn fire<A: DeferredHandler<M>>(mut self, cell: &Arc<Cell<A>>) {
-        if let Some(tick) = PendingTick::begin(&self.pending) {
-            let made = run_quietly("the closure that makes a timer's message", &mut self.make);
-            let Some(message) = made else {
-                self.timer.cancel();
-                return;
-            };
-            cell.deliver(Envelope::tick::<A, M>(message, tick));
-        }
-        self.due = next_due(self.due, self.period, cell.core().runtime.now());
-        self.set(cell);
-    }
+/// Ends the actor's idle timeout; `false` if it has none.
+pub(super) fn clear_idle_timeout(core: &Core) -> bool {
+    // ORDERING: Relaxed: the runner's own hint.
+    core.watches_rest.store(false, Relaxed);
+    let watch = core
+        .rare
+        .lock()
+        .as_mut()
+        .and_then(|rare| rare.timers.unwatch_rest());
+    watch.is_some_and(|watch| watch.cancel())
 }
 
-/// The first multiple of `period` after `due` that lies in the future.
-fn next_due(due: Instant, period: Duration, now: Instant) -> Instant {
-    let late = now.saturating_duration_since(due);
-    let missed = late.as_nanos() / period.as_nanos();
-    let missed = u32::try_from(missed).unwrap_or(u32::MAX - 1);
-    later(due, period.saturating_mul(missed + 1))
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_late_interval_skips_to_the_next_multiple_of_its_period() {
-        let due = Instant::now();
-        let period = Duration::from_millis(10);
-        for (late, next) in [(0, 10), (9, 10), (10, 20), (35, 40)] {
-            let now = due + Duration::from_millis(late);
-            assert_eq!(
-                next_due(due, period, now),
-                due + Duration::from_millis(next)
-            );
-        }
+/// The actor's turn ends with nothing left to handle; called by its runner, which still has the
+/// claim, if [`Core::watches_rest`] says that somebody cares.
+#[cold]
+pub(super) fn note_rest(core: &Core) {
+    let watch = core
+        .rare
+        .lock()
+        .as_ref()
+        .and_then(|rare| rare.timers.rest_watch());
+    if let Some(watch) = watch {
+        watch.note_rest(core);
     }
 }

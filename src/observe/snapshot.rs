@@ -94,6 +94,7 @@ pub struct Snapshot {
     pub workers: Vec<WorkerSnapshot>,
     /// The threads for closures that block.
     pub blocking: BlockingSnapshot,
-    /// Timers that are set, deadlines of waits among them.
+    /// Timers that are set, deadlines of waits among them. One whose message is pending, or whose
+    /// actor has to do something first, is not set meanwhile.
     pub timers: usize,
 }

@@ -162,7 +162,8 @@ impl<A: Actor> ChildSpec<A> {
     ///
     /// The next life handles the message before those that are queued, so their order stays. A copy
     /// is made before each handling. It is for messages that nobody waits for an answer to: an asker
-    /// hears of the panic at once, and may ask again.
+    /// hears of the panic at once, and may ask again. Messages of timers are not tried again, since
+    /// the next life sets timers of its own.
     pub fn retry<M>(mut self, times: u32) -> Self
     where
         A: DeferredHandler<M>,

@@ -1,6 +1,6 @@
 //! Timers: what is due when, and the thread that fires it.
 //!
-//! Timers are kept in shards, each a map ordered by due time behind its own lock, so that
+//! Timers are kept in shards, each a queue ordered by due time behind its own lock, so that
 //! threads which set and cancel deadlines all day do not meet. One thread per system sleeps
 //! until the earliest is due; with a clock moved by hand the mover fires them instead.
 //!
@@ -8,15 +8,15 @@
 //! thread, and by what the timers before it take.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use super::Clock;
-use crate::sync::{AtomicU64, Mutex, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use super::due_queue::{DueQueue, Ticket};
+use crate::sync::{AtomicU64, Mutex, Ordering::Acquire, Ordering::Release};
 use crate::unwind::{drop_quietly, run_quietly};
 
 /// What happens when a timer is due.
@@ -25,6 +25,13 @@ pub(crate) enum Action {
     Wake(Waker),
     /// Something short is run on the thread that fires.
     Run(Box<dyn FnOnce() + Send>),
+    /// Something that is there anyway is told; this costs no allocation.
+    Fire(Arc<dyn Fire>),
+}
+
+/// What is told that it is due, on the thread that fires.
+pub(crate) trait Fire: Send + Sync {
+    fn fire(self: Arc<Self>);
 }
 
 impl Action {
@@ -32,19 +39,16 @@ impl Action {
         match self {
             Self::Wake(waker) => waker.wake(),
             Self::Run(run) => run(),
+            Self::Fire(fire) => fire.fire(),
         }
     }
 }
 
 /// Names a timer for its cancellation.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct TimerKey {
-    due: Instant,
-    number: u64,
-    shard: usize,
-}
+pub(crate) type TimerKey = Ticket;
 
-type Shard = BTreeMap<(Instant, u64), Action>;
+/// By nanoseconds after the origin.
+type Shard = DueQueue<Action>;
 
 struct Shared {
     shards: Box<[Mutex<Shard>]>,
@@ -57,7 +61,6 @@ struct Shared {
 /// The timers of one system.
 pub(crate) struct Timers {
     shared: Arc<Shared>,
-    next_number: AtomicU64,
     /// Wakes the thread before its time. Dropped with this value, which ends the thread.
     wake: Option<Sender<()>>,
 }
@@ -86,7 +89,9 @@ impl Timers {
             1
         };
         let shared = Arc::new(Shared {
-            shards: (0..shards).map(|_| Mutex::new(Shard::new())).collect(),
+            shards: (0..shards as u32)
+                .map(|shard| Mutex::new(Shard::new(shard)))
+                .collect(),
             origin: clock.now(),
             sleeps_until: AtomicU64::new(u64::MAX),
             watch: Mutex::new(None),
@@ -101,11 +106,7 @@ impl Timers {
         } else {
             None
         };
-        let timers = Arc::new(Self {
-            shared,
-            next_number: AtomicU64::new(0),
-            wake,
-        });
+        let timers = Arc::new(Self { shared, wake });
         if let Clock::Manual(clock) = clock {
             clock.attach(&timers);
         }
@@ -115,26 +116,22 @@ impl Timers {
     /// Fires `action` at `due`, or as soon as possible if that has passed.
     pub(crate) fn set(&self, due: Instant, action: Action) -> TimerKey {
         let shard = thread_number() & (self.shared.shards.len() - 1);
-        // ORDERING: Relaxed: only uniqueness counts; on one thread it is also the order.
-        let number = self.next_number.fetch_add(1, Relaxed);
-        self.shared.shards[shard]
-            .lock()
-            .insert((due, number), action);
+        let due = self.shared.after_origin(due);
+        let key = self.shared.shards[shard].lock().insert(due, action);
         self.wake_for(due);
-        TimerKey { due, number, shard }
+        key
     }
 
     /// Runs `look` at `due`, in the place of what was set in this way before. It is not counted
     /// among the timers.
     pub(crate) fn set_watch(&self, due: Instant, look: impl FnOnce() + Send + 'static) {
         *self.shared.watch.lock() = Some((due, Box::new(look)));
-        self.wake_for(due);
+        self.wake_for(self.shared.after_origin(due));
     }
 
     /// Wakes the thread if it would sleep beyond `due`, for which a timer has been set.
-    fn wake_for(&self, due: Instant) {
+    fn wake_for(&self, due: u64) {
         if let Some(wake) = &self.wake {
-            let due = self.shared.after_origin(due);
             // ORDERING: Acquire. If the thread had passed our shard when we inserted, the
             // shard's lock makes its store of u64::MAX visible here, or a later one; so either
             // it has seen our timer or we see that it may not have.
@@ -152,9 +149,7 @@ impl Timers {
 
     /// Forgets a timer; `false` if it has fired or is about to.
     pub(crate) fn cancel(&self, key: TimerKey) -> bool {
-        let removed = self.shared.shards[key.shard]
-            .lock()
-            .remove(&(key.due, key.number));
+        let removed = self.shared.shards[key.queue() as usize].lock().remove(key);
         let found = removed.is_some();
         // It may hold a message of the user's.
         drop_quietly(removed);
@@ -185,21 +180,26 @@ impl Shared {
         u64::try_from(nanos).unwrap_or(u64::MAX - 1)
     }
 
+    fn moment(&self, nanos: u64) -> Instant {
+        self.origin + Duration::from_nanos(nanos)
+    }
+
     fn next_due(&self) -> Option<Instant> {
-        let first = |shard: &Mutex<Shard>| shard.lock().first_key_value().map(|(key, _)| key.0);
+        let first = |shard: &Mutex<Shard>| shard.lock().first_due();
+        let first = self.shards.iter().filter_map(first).min();
         let watch = self.watch.lock().as_ref().map(|(due, _)| *due);
-        self.shards.iter().filter_map(first).chain(watch).min()
+        let first = first.map(|due| self.moment(due));
+        first.into_iter().chain(watch).min()
     }
 
     fn fire_due(&self, now: Instant) {
+        let until = self.after_origin(now);
         for shard in &self.shards {
             loop {
-                let action = {
-                    let mut shard = shard.lock();
-                    match shard.first_entry() {
-                        Some(entry) if entry.key().0 <= now => entry.remove(),
-                        _ => break,
-                    }
+                // The lock is free again when the action is run.
+                let action = shard.lock().pop_due(until);
+                let Some(action) = action else {
+                    break;
                 };
                 run_quietly("what a timer does", || action.fire());
             }
@@ -235,9 +235,8 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         for shard in &self.shards {
-            std::mem::take(&mut *shard.lock())
-                .into_values()
-                .for_each(drop_quietly);
+            let left = shard.lock().drain();
+            left.for_each(drop_quietly);
         }
     }
 }

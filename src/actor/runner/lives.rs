@@ -127,10 +127,7 @@ impl<A: Actor> Runner<'_, A> {
             self.frame.settle_unwound(&Untold::of_ending(reason));
         }
         drop_quietly(life);
-        let core = self.core();
-        for timer in core.with_rare(|rare| std::mem::take(&mut rare.timers)) {
-            core.runtime.timers.cancel(timer);
-        }
+        self.core().cancel_timers();
     }
 
     /// Between two lives: obeys, or lets go until there is something to obey.
