@@ -24,7 +24,7 @@ mod weak;
 pub use address::Addr;
 pub use ask::{First, Reply, ReplyTo, wait_all, wait_any};
 pub use context::Context;
-pub use recipient::{Asker, Recipient};
+pub use recipient::{Asker, Recipient, WeakRecipient};
 pub use room::SendFuture;
 pub use spawn::Spawner;
 pub use timer::Timer;

@@ -74,7 +74,7 @@ pub mod testkit;
 
 pub use actor::{
     Actor, Addr, Asker, Context, DeferredHandler, First, Handler, Recipient, Reply, ReplyOf,
-    ReplyTo, SendFuture, Spawner, Timer, WeakAddr, wait_all, wait_any,
+    ReplyTo, SendFuture, Spawner, Timer, WeakAddr, WeakRecipient, wait_all, wait_any,
 };
 pub use error::{
     AskError, BuildError, SendError, SpawnError, Stage, StopReason, TrySendError, Undelivered,

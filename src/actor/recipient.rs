@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::address::debug_address;
 use super::ask::Reply;
-use super::{Actor, Addr, DeferredHandler, ReplyOf};
+use super::{Actor, Addr, DeferredHandler, ReplyOf, WeakAddr};
 use crate::error::{SendError, TrySendError};
 use crate::id::ActorId;
 
@@ -38,11 +38,26 @@ impl<A: Actor> Known for Addr<A> {
     }
 }
 
-trait Sends<M>: Known {
+impl<A: Actor> Known for WeakAddr<A> {
+    fn id(&self) -> ActorId {
+        WeakAddr::id(self)
+    }
+
+    fn name(&self) -> Option<&str> {
+        WeakAddr::name(self)
+    }
+
+    fn identity(&self) -> *const () {
+        self.identity()
+    }
+}
+
+trait Sends<M: Send + 'static>: Known {
     fn send(&self, message: M) -> Result<(), SendError<M>>;
     fn try_send(&self, message: M) -> Result<(), TrySendError<M>>;
     fn send_for(&self, message: M, limit: Duration) -> Result<(), SendError<M>>;
     fn send_async(&self, message: M) -> Sending<M>;
+    fn downgrade(&self) -> WeakRecipient<M>;
 }
 
 impl<A: DeferredHandler<M>, M: Send + 'static> Sends<M> for Addr<A> {
@@ -61,9 +76,23 @@ impl<A: DeferredHandler<M>, M: Send + 'static> Sends<M> for Addr<A> {
     fn send_async(&self, message: M) -> Sending<M> {
         Box::pin(Addr::send_async(self, message))
     }
+
+    fn downgrade(&self) -> WeakRecipient<M> {
+        WeakRecipient::new(Addr::downgrade(self))
+    }
 }
 
-trait Asks<M, R>: Sends<M> {
+trait WeaklySends<M: Send + 'static>: Known {
+    fn upgrade(&self) -> Option<Recipient<M>>;
+}
+
+impl<A: DeferredHandler<M>, M: Send + 'static> WeaklySends<M> for WeakAddr<A> {
+    fn upgrade(&self) -> Option<Recipient<M>> {
+        WeakAddr::upgrade(self).map(Recipient::new)
+    }
+}
+
+trait Asks<M: Send + 'static, R>: Sends<M> {
     fn ask(&self, message: M) -> Reply<R>;
 }
 
@@ -73,8 +102,8 @@ impl<A: DeferredHandler<M>, M: Send + 'static> Asks<M, ReplyOf<A, M>> for Addr<A
     }
 }
 
-macro_rules! erased_address {
-    ($name:ident < $($param:ident),+ >, $text:literal) => {
+macro_rules! sending_address {
+    ($name:ident < $($param:ident),+ >) => {
         impl<$($param: Send + 'static),+> $name<$($param),+> {
             /// Queues `message`; see [`Addr::send`].
             ///
@@ -111,7 +140,13 @@ macro_rules! erased_address {
             ) -> impl Future<Output = Result<(), SendError<M>>> + Send + use<$($param),+> {
                 self.to.send_async(message)
             }
+        }
+    };
+}
 
+macro_rules! erased_address {
+    ($name:ident < $($param:ident),+ >, $text:literal) => {
+        impl<$($param: Send + 'static),+> $name<$($param),+> {
             /// The actor's id.
             pub fn id(&self) -> ActorId {
                 self.to.id()
@@ -182,9 +217,57 @@ impl<M: Send + 'static> Recipient<M> {
     pub(super) fn new<A: DeferredHandler<M>>(to: Addr<A>) -> Self {
         Self { to: Arc::new(to) }
     }
+
+    /// A handle that does not keep the actor alive.
+    pub fn downgrade(&self) -> WeakRecipient<M> {
+        self.to.downgrade()
+    }
 }
 
+sending_address!(Recipient<M>);
 erased_address!(Recipient<M>, "Recipient");
+
+/// Some actor that handles `M`, which this does not keep alive.
+///
+/// Equal, hashed and shown as a [`Recipient`].
+///
+/// # Examples
+///
+/// ```
+/// use greenroom::{Actor, Context, Handler, System};
+///
+/// struct Printer;
+/// impl Actor for Printer {}
+/// impl Handler<String> for Printer {
+///     type Reply = ();
+///     fn handle(&mut self, line: String, _: &mut Context<Self>) { println!("{line}") }
+/// }
+///
+/// let system = System::new();
+/// let printer = system.spawn(Printer).recipient::<String>();
+/// let weak = printer.downgrade();
+/// assert_eq!(weak.upgrade().as_ref(), Some(&printer));
+/// drop(printer);
+/// assert!(weak.upgrade().is_none());
+/// ```
+pub struct WeakRecipient<M: Send + 'static> {
+    to: Arc<dyn WeaklySends<M>>,
+}
+
+impl<M: Send + 'static> WeakRecipient<M> {
+    pub(super) fn new<A: DeferredHandler<M>>(to: WeakAddr<A>) -> Self {
+        Self { to: Arc::new(to) }
+    }
+
+    /// A recipient, if an address is left by which the actor is kept alive.
+    ///
+    /// It may be of an actor that has ended otherwise.
+    pub fn upgrade(&self) -> Option<Recipient<M>> {
+        self.to.upgrade()
+    }
+}
+
+erased_address!(WeakRecipient<M>, "WeakRecipient");
 
 /// Some actor that answers `M` with `R`. Keeps it alive as an [`Addr`] does.
 pub struct Asker<M: Send + 'static, R: Send + 'static> {
@@ -202,4 +285,5 @@ impl<M: Send + 'static, R: Send + 'static> Asker<M, R> {
     }
 }
 
+sending_address!(Asker<M, R>);
 erased_address!(Asker<M, R>, "Asker");
