@@ -11,6 +11,8 @@ mod core;
 mod envelope;
 mod frame;
 mod future;
+mod memberships;
+mod names;
 mod recipient;
 mod reply;
 mod room;
@@ -24,12 +26,14 @@ mod weak;
 pub use address::Addr;
 pub use ask::{First, Reply, ReplyTo, wait_all, wait_any};
 pub use context::Context;
+pub use names::Named;
 pub use recipient::{Asker, Recipient, WeakRecipient};
 pub use room::SendFuture;
 pub use spawn::Spawner;
 pub use timer::Timer;
 pub use weak::WeakAddr;
 
+pub(crate) use names::find;
 pub(crate) use wait::{FromOutside, wait};
 
 use crate::error::StopReason;

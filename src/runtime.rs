@@ -1,9 +1,10 @@
 //! What the actors of one system share: where they run, the clock, the timers, the register
-//! of who is there, and the feed of dead letters.
+//! of who is there, their names, and the feed of dead letters.
 //!
 //! The register is split into shards, about as many as workers; a thread spawns into its own.
 //! Nothing here is touched when a message is sent or handled.
 
+mod names;
 mod watchdog;
 
 use std::num::NonZeroU64;
@@ -20,6 +21,8 @@ use crate::sync::{AtomicBool, Mutex, Ordering::Acquire, Ordering::Release};
 use crate::time::{Clock, Timers, thread_number};
 use crate::unwind::wake_quietly;
 use crate::waits::Wait;
+use names::Names;
+pub(crate) use names::{Erased, Key, Registration};
 use watchdog::Watchdog;
 pub(crate) use watchdog::{InHand, Limits};
 
@@ -113,6 +116,7 @@ pub(crate) struct Runtime {
     pub(crate) timers: Arc<Timers>,
     pub(crate) letters: Letters,
     pub(crate) watch: Arc<Watch>,
+    pub(crate) names: Names,
     watchdog: Watchdog,
     shards: Box<[Mutex<Shard>]>,
     closing: AtomicBool,
@@ -136,6 +140,7 @@ impl Runtime {
             timers,
             letters: Letters::new(),
             watch: Watch::new(),
+            names: Names::new(),
             watchdog: Watchdog::new(limits),
             shards: (0..shards.next_power_of_two())
                 .map(|_| Mutex::default())
@@ -238,6 +243,7 @@ impl Runtime {
     pub(crate) fn close(&self) -> Vec<Arc<dyn Resident>> {
         // ORDERING: Release pairs with the Acquire in `admit` and `dismiss`.
         self.closing.store(true, Release);
+        self.names.call_all();
         let mut residents = self.residents();
         residents.reverse();
         if residents.is_empty() {
@@ -318,6 +324,7 @@ impl Runtime {
             },
             blocking: self.blocking.snapshot(),
             timers: self.timers.len(),
+            names: self.names.len(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use crate::actor::{Actor, Addr, FromOutside, Spawner, wait};
+use crate::actor::{Actor, Addr, FromOutside, Named, Spawner, find, wait};
 use crate::error::{BuildError, WaitError};
 use crate::executor::Executor;
 use crate::executor::blocking::Threads;
@@ -75,6 +75,29 @@ impl System {
     /// Begins to spawn an actor otherwise; see [`Spawner`].
     pub fn actor(&self) -> Spawner {
         Spawner::new(self.runtime().clone())
+    }
+
+    /// The actor of type `A` that is [registered](Spawner::registered) under `name`, if there is
+    /// one.
+    ///
+    /// One that has begun to end is not found, though its name is taken until it has ended; nor is
+    /// one whose last address is gone, since looking for an actor does not keep it from ending.
+    pub fn find<A: Actor>(&self, name: &str) -> Option<Addr<A>> {
+        find(self.runtime(), name)
+    }
+
+    /// Begins to wait for an actor of type `A` that is [registered](Spawner::registered) under
+    /// `name`; see [`Named`].
+    pub fn named<A: Actor>(&self, name: impl Into<Arc<str>>) -> Named<A> {
+        Named::new(self.runtime().clone(), name.into())
+    }
+
+    /// Who is [registered](Spawner::registered) and has not ended: sorted by their names, then by
+    /// the names of their types, then by their ids.
+    ///
+    /// Each of them was there at some moment of the call.
+    pub fn registered(&self) -> Vec<Identity> {
+        self.runtime().names.list()
     }
 
     /// The moment by the system's clock.

@@ -10,6 +10,7 @@ use super::blocking::run_blocking;
 use super::cell::Cell;
 use super::core::STOP;
 use super::future::wait_for;
+use super::names::{Named, find};
 use super::spawn::Spawner;
 use super::timer::{self, Timer};
 use super::wait::{FromOutside, wait};
@@ -89,6 +90,17 @@ impl<A: Actor> Context<A> {
     /// Begins to spawn an actor otherwise; see [`Spawner`].
     pub fn actor(&self) -> Spawner {
         Spawner::new(self.cell.core().runtime.clone())
+    }
+
+    /// The actor of type `B` that is registered under `name`; see
+    /// [`System::find`](crate::System::find).
+    pub fn find<B: Actor>(&self, name: &str) -> Option<Addr<B>> {
+        find(&self.cell.core().runtime, name)
+    }
+
+    /// Begins to wait for an actor of type `B` that is registered under `name`; see [`Named`].
+    pub fn named<B: Actor>(&self, name: impl Into<Arc<str>>) -> Named<B> {
+        Named::new(self.cell.core().runtime.clone(), name.into())
     }
 
     /// Waits for `duration` by the system's clock. In the pool the handler's stack is parked and

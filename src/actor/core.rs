@@ -24,6 +24,7 @@ use tracing::Span;
 
 use super::envelope::{Envelope, Vtable};
 use super::frame::{Failure, Frame};
+use super::memberships::Memberships;
 use super::slot::WaitSlot;
 use super::wait::Record;
 use crate::error::StopReason;
@@ -82,6 +83,8 @@ pub(super) struct Rare {
     next_joiner: u64,
     /// Its timers, which end with it.
     pub(super) timers: BTreeSet<TimerKey>,
+    /// Its name, which it leaves at its end.
+    pub(super) memberships: Memberships,
     /// The span of its life, if somebody listens.
     pub(super) span: Option<Span>,
 }

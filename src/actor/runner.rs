@@ -455,6 +455,7 @@ impl<A: Actor> Runner<'_, A> {
             core.runtime.timers.cancel(timer);
         }
         drop(span);
+        core.leave_all();
         tracing::debug!(target: "greenroom", actor = %core.id, %reason, "an actor ended");
         let joiners = core.with_rare(|rare| {
             core.set_stage(stage::ENDED);

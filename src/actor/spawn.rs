@@ -10,7 +10,7 @@ use super::{Actor, Addr};
 use crate::error::{SpawnError, StopReason};
 use crate::executor::thread::OwnThread;
 use crate::mailbox::{MAX_CAPACITY, Overflow};
-use crate::runtime::Runtime;
+use crate::runtime::{Key, Registration, Runtime};
 
 /// Messages that a mailbox holds if nothing else is said.
 const DEFAULT_CAPACITY: usize = 1024;
@@ -39,6 +39,7 @@ const DEFAULT_CAPACITY: usize = 1024;
 pub struct Spawner {
     runtime: Arc<Runtime>,
     name: Option<Arc<str>>,
+    registered: Option<Arc<str>>,
     capacity: usize,
     overflow: Overflow,
     runs_on_callers: bool,
@@ -49,6 +50,7 @@ impl Spawner {
         Self {
             runtime,
             name: None,
+            registered: None,
             capacity: DEFAULT_CAPACITY,
             overflow: Overflow::default(),
             runs_on_callers: false,
@@ -58,6 +60,40 @@ impl Spawner {
     /// A name for logs and snapshots; it need not be unique. The default is none.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// A name under which the actor is [found](crate::System::find); it is the actor's name in logs
+    /// too, whatever [`name`](Self::name) says. The default is none.
+    ///
+    /// It is unique among the actors of one type in one system. It is the actor's from before the
+    /// spawn returns until the actor has ended, restarts included: while `stopped` runs it is still
+    /// taken, and whoever has seen the end, by [`join`](Addr::join) say, can take it at once. It does
+    /// not keep the actor alive.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{Actor, SpawnError, System};
+    ///
+    /// struct Ledger;
+    /// impl Actor for Ledger {}
+    ///
+    /// let system = System::new();
+    /// let ledger = system.actor().registered("ledger").spawn(Ledger)?;
+    /// assert_eq!(system.find::<Ledger>("ledger"), Some(ledger.clone()));
+    ///
+    /// let second = system.actor().registered("ledger").spawn(Ledger);
+    /// assert!(matches!(second, Err(SpawnError::NameTaken { .. })));
+    ///
+    /// ledger.stop();
+    /// ledger.join()?;
+    /// let third = system.actor().registered("ledger").spawn(Ledger)?;
+    /// assert_eq!(third.name(), Some("ledger"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn registered(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.registered = Some(name.into());
         self
     }
 
@@ -95,10 +131,11 @@ impl Spawner {
     ///
     /// # Errors
     ///
-    /// If the capacity is out of range or the system is shutting down. The actor is dropped.
+    /// If the capacity is out of range, the name is taken, or the system is shutting down. The actor
+    /// is dropped.
     pub fn spawn<A: Actor + Send>(self, actor: A) -> Result<Addr<A>, SpawnError> {
-        let cell = self.admit(Life::Alive(actor), None)?;
-        cell.signal();
+        let (cell, registration) = self.admit(Life::Alive(actor), None)?;
+        begin(&cell, registration);
         Ok(Addr::adopt(cell))
     }
 
@@ -131,20 +168,21 @@ impl Spawner {
     ) -> Result<Addr<A>, SpawnError> {
         let life = Life::Unborn(Box::new(make));
         if self.runtime.executor.is_stepped() {
-            let cell = self.admit(life, None)?;
-            cell.signal();
+            let (cell, registration) = self.admit(life, None)?;
+            begin(&cell, registration);
             return Ok(Addr::adopt(cell));
         }
         let thread = OwnThread::new();
-        let name = self.name.clone();
-        let cell = self.admit(life, Some(thread.clone()))?;
+        let name = self.registered.clone().or_else(|| self.name.clone());
+        let (cell, registration) = self.admit(life, Some(thread.clone()))?;
         let id = cell.core().id;
         let name = name.unwrap_or_else(|| format!("greenroom-actor-{id}").into());
         if let Err(error) = thread.start(&name, cell.clone()) {
+            cell.core().leave_all();
             cell.bury();
             return Err(SpawnError::Thread(error));
         }
-        cell.signal();
+        begin(&cell, registration);
         Ok(Addr::adopt(cell))
     }
 
@@ -152,10 +190,11 @@ impl Spawner {
         self,
         life: Life<A>,
         thread: Option<Arc<OwnThread>>,
-    ) -> Result<Arc<Cell<A>>, SpawnError> {
+    ) -> Result<(Arc<Cell<A>>, Option<Registration>), SpawnError> {
         let Self {
             runtime,
             name,
+            registered,
             capacity,
             overflow,
             runs_on_callers,
@@ -166,6 +205,11 @@ impl Spawner {
                 limit: MAX_CAPACITY,
             });
         }
+        let registration = registered
+            .as_ref()
+            .map(|name| reserve::<A>(&runtime, name))
+            .transpose()?;
+        let name = registered.or(name);
         let plain = name.is_none()
             && overflow == Overflow::default()
             && thread.is_none()
@@ -178,13 +222,40 @@ impl Spawner {
                 runs_on_callers,
             })
         });
-        let cell = runtime.admit(|id, residence| {
+        let admitted = runtime.admit(|id, residence| {
             let core = Core::new(runtime.clone(), id, residence, capacity, settings);
+            let core = core.with_registration(registration.as_ref());
             Arc::new(Cell::new(core, life))
-        })?;
+        });
+        if let (Err(_), Some(registration)) = (&admitted, &registration) {
+            runtime.names.release(registration);
+        }
+        let cell = admitted?;
         open_span(cell.core(), type_name::<A>());
-        Ok(cell)
+        Ok((cell, registration))
     }
+}
+
+/// Takes a name for an actor to come.
+fn reserve<A: Actor>(runtime: &Runtime, name: &Arc<str>) -> Result<Registration, SpawnError> {
+    if runtime.is_closing() {
+        return Err(SpawnError::ShuttingDown);
+    }
+    let reserved = runtime.names.reserve(&Key::of::<A>(name.clone()));
+    reserved.ok_or_else(|| SpawnError::NameTaken {
+        name: name.clone(),
+        actor_type: type_name::<A>(),
+    })
+}
+
+/// Has the actor be found by its name, and gives it its first turn.
+fn begin<A: Actor>(cell: &Arc<Cell<A>>, registration: Option<Registration>) {
+    if let Some(registration) = registration {
+        let identity = cell.core().identity(type_name::<A>());
+        let names = &cell.core().runtime.names;
+        names.fill(&registration, identity, cell.clone());
+    }
+    cell.signal();
 }
 
 /// The span of the actor's life, if somebody listens.
@@ -206,6 +277,7 @@ impl fmt::Debug for Spawner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spawner")
             .field("name", &self.name)
+            .field("registered", &self.registered)
             .field("capacity", &self.capacity)
             .field("overflow", &self.overflow)
             .finish_non_exhaustive()

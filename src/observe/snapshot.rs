@@ -90,4 +90,6 @@ pub struct Snapshot {
     pub blocking: BlockingSnapshot,
     /// Timers that are set, deadlines of waits among them.
     pub timers: usize,
+    /// Names that are taken or waited for.
+    pub names: usize,
 }

@@ -9,6 +9,7 @@ mod idle;
 mod layers;
 mod lifecycle;
 mod mailbox;
+mod names;
 mod panics;
 mod refusals;
 mod sends;
