@@ -359,6 +359,19 @@ pub enum NamedError {
     Wait(#[source] WaitError),
 }
 
+/// An actor could not join a group.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// The actor has ended: its `stopped` has returned.
+    #[error("an actor that has ended joins no group")]
+    Ended {
+        /// Why it ended.
+        #[source]
+        reason: StopReason,
+    },
+}
+
 /// A system could not be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

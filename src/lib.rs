@@ -73,12 +73,12 @@ mod system;
 pub mod testkit;
 
 pub use actor::{
-    Actor, Addr, Asker, Context, DeferredHandler, First, Handler, Named, Recipient, Reply, ReplyOf,
-    ReplyTo, SendFuture, Spawner, Timer, WeakAddr, WeakRecipient, wait_all, wait_any,
+    Actor, Addr, Asker, Context, DeferredHandler, First, Group, Handler, Named, Recipient, Reply,
+    ReplyOf, ReplyTo, SendFuture, Spawner, Timer, WeakAddr, WeakRecipient, wait_all, wait_any,
 };
 pub use error::{
-    AskError, BuildError, NamedError, SendError, SpawnError, Stage, StopReason, TrySendError,
-    Undelivered, WaitError,
+    AskError, BuildError, GroupError, NamedError, SendError, SpawnError, Stage, StopReason,
+    TrySendError, Undelivered, WaitError,
 };
 pub use id::ActorId;
 pub use mailbox::Overflow;

@@ -1,9 +1,10 @@
 //! What the actors of one system share: where they run, the clock, the timers, the register
-//! of who is there, their names, and the feed of dead letters.
+//! of who is there, names and groups, and the feed of dead letters.
 //!
 //! The register is split into shards, about as many as workers; a thread spawns into its own.
 //! Nothing here is touched when a message is sent or handled.
 
+mod groups;
 mod names;
 mod watchdog;
 
@@ -21,6 +22,7 @@ use crate::sync::{AtomicBool, Mutex, Ordering::Acquire, Ordering::Release};
 use crate::time::{Clock, Timers, thread_number};
 use crate::unwind::wake_quietly;
 use crate::waits::Wait;
+use groups::Groups;
 use names::Names;
 pub(crate) use names::{Erased, Key, Registration};
 use watchdog::Watchdog;
@@ -117,6 +119,7 @@ pub(crate) struct Runtime {
     pub(crate) letters: Letters,
     pub(crate) watch: Arc<Watch>,
     pub(crate) names: Names,
+    pub(crate) groups: Groups,
     watchdog: Watchdog,
     shards: Box<[Mutex<Shard>]>,
     closing: AtomicBool,
@@ -141,6 +144,7 @@ impl Runtime {
             letters: Letters::new(),
             watch: Watch::new(),
             names: Names::new(),
+            groups: Groups::new(),
             watchdog: Watchdog::new(limits),
             shards: (0..shards.next_power_of_two())
                 .map(|_| Mutex::default())
@@ -325,6 +329,7 @@ impl Runtime {
             blocking: self.blocking.snapshot(),
             timers: self.timers.len(),
             names: self.names.len(),
+            groups: self.groups.len(),
         }
     }
 }

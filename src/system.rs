@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use crate::actor::{Actor, Addr, FromOutside, Named, Spawner, find, wait};
+use crate::actor::{Actor, Addr, FromOutside, Group, Named, Spawner, find, wait};
 use crate::error::{BuildError, WaitError};
 use crate::executor::Executor;
 use crate::executor::blocking::Threads;
@@ -98,6 +98,14 @@ impl System {
     /// Each of them was there at some moment of the call.
     pub fn registered(&self) -> Vec<Identity> {
         self.runtime().names.list()
+    }
+
+    /// The group with this key for messages of type `M`; see [`Group`]. If there is none, an empty
+    /// one comes into being.
+    ///
+    /// Groups with one key for different types of messages have nothing in common.
+    pub fn group<M: Send + 'static>(&self, key: impl Into<Arc<str>>) -> Group<M> {
+        Group::new(self.runtime(), key.into())
     }
 
     /// The moment by the system's clock.

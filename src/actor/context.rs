@@ -10,6 +10,7 @@ use super::blocking::run_blocking;
 use super::cell::Cell;
 use super::core::STOP;
 use super::future::wait_for;
+use super::group::Group;
 use super::names::{Named, find};
 use super::spawn::Spawner;
 use super::timer::{self, Timer};
@@ -101,6 +102,12 @@ impl<A: Actor> Context<A> {
     /// Begins to wait for an actor of type `B` that is registered under `name`; see [`Named`].
     pub fn named<B: Actor>(&self, name: impl Into<Arc<str>>) -> Named<B> {
         Named::new(self.cell.core().runtime.clone(), name.into())
+    }
+
+    /// The group with this key for messages of type `M`; see
+    /// [`System::group`](crate::System::group).
+    pub fn group<M: Send + 'static>(&self, key: impl Into<Arc<str>>) -> Group<M> {
+        Group::new(&self.cell.core().runtime, key.into())
     }
 
     /// Waits for `duration` by the system's clock. In the pool the handler's stack is parked and

@@ -83,7 +83,7 @@ pub(super) struct Rare {
     next_joiner: u64,
     /// Its timers, which end with it.
     pub(super) timers: BTreeSet<TimerKey>,
-    /// Its name, which it leaves at its end.
+    /// Its name and its groups, which it leaves at its end.
     pub(super) memberships: Memberships,
     /// The span of its life, if somebody listens.
     pub(super) span: Option<Span>,

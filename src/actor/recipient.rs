@@ -84,11 +84,27 @@ impl<A: DeferredHandler<M>, M: Send + 'static> Sends<M> for Addr<A> {
 
 trait WeaklySends<M: Send + 'static>: Known {
     fn upgrade(&self) -> Option<Recipient<M>>;
+    fn try_send(&self, message: M) -> Result<(), TrySendError<M>>;
+    fn send_for(&self, message: M, limit: Duration) -> Result<(), SendError<M>>;
 }
 
 impl<A: DeferredHandler<M>, M: Send + 'static> WeaklySends<M> for WeakAddr<A> {
     fn upgrade(&self) -> Option<Recipient<M>> {
         WeakAddr::upgrade(self).map(Recipient::new)
+    }
+
+    fn try_send(&self, message: M) -> Result<(), TrySendError<M>> {
+        match WeakAddr::upgrade(self) {
+            Some(addr) => addr.try_send(message),
+            None => Err(TrySendError::Stopped(message)),
+        }
+    }
+
+    fn send_for(&self, message: M, limit: Duration) -> Result<(), SendError<M>> {
+        match WeakAddr::upgrade(self) {
+            Some(addr) => addr.send_for(message, limit),
+            None => Err(SendError::Stopped(message)),
+        }
     }
 }
 
@@ -264,6 +280,16 @@ impl<M: Send + 'static> WeakRecipient<M> {
     /// It may be of an actor that has ended otherwise.
     pub fn upgrade(&self) -> Option<Recipient<M>> {
         self.to.upgrade()
+    }
+
+    /// As [`Addr::try_send`]; without an address left, the actor counts as one that has stopped.
+    pub(super) fn try_send(&self, message: M) -> Result<(), TrySendError<M>> {
+        self.to.try_send(message)
+    }
+
+    /// As [`Addr::send_for`]; without an address left, the actor counts as one that has stopped.
+    pub(super) fn send_for(&self, message: M, limit: Duration) -> Result<(), SendError<M>> {
+        self.to.send_for(message, limit)
     }
 }
 

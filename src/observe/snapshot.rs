@@ -92,4 +92,6 @@ pub struct Snapshot {
     pub timers: usize,
     /// Names that are taken or waited for.
     pub names: usize,
+    /// Groups that have a member or a handle.
+    pub groups: usize,
 }

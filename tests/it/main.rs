@@ -5,6 +5,7 @@ mod callers;
 mod counts;
 mod dead_letters;
 mod deadlocks;
+mod groups;
 mod idle;
 mod layers;
 mod lifecycle;
