@@ -508,9 +508,45 @@ pub enum SpawnError {
     /// The parent ends, or its supervisor does, so no child of it may begin.
     #[error("the parent is ending")]
     ParentEnding,
+    /// The name belongs to another actor of the same type that has not ended.
+    #[error("an actor `{actor_type}` is registered as {name} already")]
+    NameTaken {
+        /// The name.
+        name: Arc<str>,
+        /// The name of the actors' type.
+        actor_type: &'static str,
+    },
     /// The operating system refused the actor's thread.
     #[error("the operating system refused a thread")]
     Thread(#[source] std::io::Error),
+}
+
+/// No actor was found under a name that was waited for.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NamedError {
+    /// The system has begun to shut down, so none will come.
+    #[error("the system is shutting down")]
+    ShuttingDown,
+    /// None came in time.
+    #[error("no actor of that name came in time")]
+    TimedOut,
+    /// The wait could not be begun or was ended.
+    #[error("the wait for the name failed")]
+    Wait(#[source] WaitError),
+}
+
+/// An actor could not join a group.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// The actor has ended: its `stopped` has returned.
+    #[error("an actor that has ended joins no group")]
+    Ended {
+        /// Why it ended.
+        #[source]
+        reason: StopReason,
+    },
 }
 
 /// A system could not be built.

@@ -79,13 +79,13 @@ mod system;
 pub mod testkit;
 
 pub use actor::{
-    Actor, Addr, Asker, Context, DeferredHandler, First, Handler, Interval, JoinFuture,
-    MissedTicks, Recipient, Reply, ReplyOf, ReplyTo, SendFuture, Spawner, Terminated, Timer,
-    WeakAddr, wait_all, wait_any,
+    Actor, Addr, Asker, Context, DeferredHandler, First, Group, Handler, Interval, JoinFuture,
+    MissedTicks, Named, Recipient, Reply, ReplyOf, ReplyTo, SendFuture, Spawner, Terminated, Timer,
+    WeakAddr, WeakRecipient, wait_all, wait_any,
 };
 pub use error::{
-    ActorError, AskError, BuildError, Escalation, Failure, GaveUpBecause, SendError, SpawnError,
-    Stage, StopReason, TrySendError, Undelivered, WaitError,
+    ActorError, AskError, BuildError, Escalation, Failure, GaveUpBecause, GroupError, NamedError,
+    SendError, SpawnError, Stage, StopReason, TrySendError, Undelivered, WaitError,
 };
 pub use id::ActorId;
 pub use mailbox::Overflow;

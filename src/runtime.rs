@@ -1,9 +1,11 @@
 //! What the actors of one system share: where they run, the clock, the timers, the register
-//! of who is there, and the feed of dead letters.
+//! of who is there, names and groups, and the feed of dead letters.
 //!
 //! The register is split into shards, about as many as workers; a thread spawns into its own.
 //! Nothing here is touched when a message is sent or handled.
 
+mod groups;
+mod names;
 mod watchdog;
 
 use std::num::NonZeroU64;
@@ -20,6 +22,9 @@ use crate::sync::{AtomicBool, Mutex, Ordering::Acquire, Ordering::Release};
 use crate::time::{Clock, Timers, thread_number};
 use crate::unwind::wake_quietly;
 use crate::waits::{Identity, Wait};
+use groups::Groups;
+use names::Names;
+pub(crate) use names::{Erased, Key, Registration};
 use watchdog::Watchdog;
 pub(crate) use watchdog::{InHand, Limits};
 
@@ -131,6 +136,8 @@ pub(crate) struct Runtime {
     pub(crate) timers: Arc<Timers>,
     pub(crate) letters: Letters,
     pub(crate) watch: Arc<Watch>,
+    pub(crate) names: Names,
+    pub(crate) groups: Groups,
     watchdog: Watchdog,
     seed: u64,
     shards: Box<[Mutex<Shard>]>,
@@ -158,6 +165,8 @@ impl Runtime {
             timers,
             letters: Letters::new(),
             watch: Watch::new(),
+            names: Names::new(),
+            groups: Groups::new(),
             watchdog: Watchdog::new(limits),
             seed,
             shards: (0..shards.next_power_of_two())
@@ -268,6 +277,7 @@ impl Runtime {
     pub(crate) fn close(&self) -> Vec<Arc<dyn Resident>> {
         // ORDERING: Release pairs with the Acquire in `admit` and `dismiss`.
         self.closing.store(true, Release);
+        self.names.call_all();
         let mut residents = self.residents();
         residents.reverse();
         if residents.is_empty() {
@@ -367,6 +377,8 @@ impl Runtime {
             },
             blocking: self.blocking.snapshot(),
             timers: self.timers.len(),
+            names: self.names.len(),
+            groups: self.groups.len(),
         }
     }
 }

@@ -79,6 +79,7 @@ use request::Begun;
 /// | those who watch it, or wait for its end | not told | told once |
 /// | its own children | end, before `restarting` | end, before `stopped` |
 /// | children that it supervises | end this life, and begin the next with it, at their addresses; temporary ones end | end |
+/// | its name, its groups | kept | left, before anybody is told |
 /// | its counts | go on | are closed |
 /// | its thread | stays | ends |
 ///

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use crate::actor::{Actor, Addr, FromOutside, Spawner, wait};
+use crate::actor::{Actor, Addr, FromOutside, Group, Named, Spawner, find, wait};
 use crate::error::BuildError;
 use crate::executor::Executor;
 use crate::executor::blocking::Threads;
@@ -22,7 +22,7 @@ use crate::restart::Strategy;
 use crate::runtime::{Limits, Order, Runtime};
 use crate::supervisor::SupervisorBuilder;
 use crate::time::{Clock, ManualClock, Timers, later};
-use crate::waits::{Awaited, Wait};
+use crate::waits::{Awaited, Identity, Wait};
 use phases::Tasks;
 
 /// A handle to a system of actors. Clones are handles to the same system.
@@ -93,6 +93,37 @@ impl System {
     /// Begins to build a supervisor with this strategy; see [`SupervisorBuilder`].
     pub fn supervisor(&self, strategy: Strategy) -> SupervisorBuilder {
         SupervisorBuilder::new(self.runtime().clone(), self.actor(), strategy)
+    }
+
+    /// The actor of type `A` that is [registered](Spawner::registered) under `name`, if there is
+    /// one.
+    ///
+    /// One that has begun to end is not found, though its name is taken until it has ended; nor is
+    /// one whose last address is gone, since looking for an actor does not keep it from ending.
+    pub fn find<A: Actor>(&self, name: &str) -> Option<Addr<A>> {
+        find(self.runtime(), name)
+    }
+
+    /// Begins to wait for an actor of type `A` that is [registered](Spawner::registered) under
+    /// `name`; see [`Named`].
+    pub fn named<A: Actor>(&self, name: impl Into<Arc<str>>) -> Named<A> {
+        Named::new(self.runtime().clone(), name.into())
+    }
+
+    /// Who is [registered](Spawner::registered) and has not ended: sorted by their names, then by
+    /// the names of their types, then by their ids.
+    ///
+    /// Each of them was there at some moment of the call.
+    pub fn registered(&self) -> Vec<Identity> {
+        self.runtime().names.list()
+    }
+
+    /// The group with this key for messages of type `M`; see [`Group`]. If there is none, an empty
+    /// one comes into being.
+    ///
+    /// Groups with one key for different types of messages have nothing in common.
+    pub fn group<M: Send + 'static>(&self, key: impl Into<Arc<str>>) -> Group<M> {
+        Group::new(self.runtime(), key.into())
     }
 
     /// The moment by the system's clock.

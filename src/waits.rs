@@ -72,6 +72,13 @@ pub enum Awaited {
         /// The actor.
         of: Identity,
     },
+    /// An actor that is registered under a name.
+    Name {
+        /// The name.
+        name: Arc<str>,
+        /// The name of the actor's type.
+        actor_type: &'static str,
+    },
     /// A moment.
     Time,
     /// A future, about which nothing is known.
@@ -106,6 +113,9 @@ impl fmt::Display for Awaited {
                 write!(f, "room for `{message_type}` in the mailbox of {at}")
             }
             Self::End { of } => write!(f, "the end of {of}"),
+            Self::Name { name, actor_type } => {
+                write!(f, "an actor `{actor_type}` registered as {name}")
+            }
             Self::Time => f.write_str("a moment"),
             Self::Future => f.write_str("a future"),
             Self::Blocking => f.write_str("a blocking closure"),

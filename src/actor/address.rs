@@ -67,7 +67,9 @@ impl<A: Actor> Addr<A> {
         // ORDERING: Relaxed, as for any count that goes up: whoever does it has the cell.
         if cell.core().addresses.fetch_add(1, Relaxed) == 0 {
             // The addresses had given up their count.
-            return Self::adopt(cell.clone());
+            let addr = Self::adopt(cell.clone());
+            cell.core().has_address_again();
+            return addr;
         }
         let cell = NonNull::new(Arc::as_ptr(cell).cast_mut());
         Self {

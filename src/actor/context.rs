@@ -10,6 +10,8 @@ use super::blocking::run_blocking;
 use super::cell::{Cell, Target};
 use super::family::Event;
 use super::future::wait_for;
+use super::group::Group;
+use super::names::{Named, find};
 use super::orders::{FAIL, STOP};
 use super::spawn::Spawner;
 use super::timer::{self, Interval, Timer};
@@ -256,6 +258,23 @@ impl<A: Actor> Context<A> {
     /// Begins to spawn an actor otherwise; see [`Spawner`].
     pub fn actor(&self) -> Spawner {
         Spawner::new(self.cell.core().runtime.clone())
+    }
+
+    /// The actor of type `B` that is registered under `name`; see
+    /// [`System::find`](crate::System::find).
+    pub fn find<B: Actor>(&self, name: &str) -> Option<Addr<B>> {
+        find(&self.cell.core().runtime, name)
+    }
+
+    /// Begins to wait for an actor of type `B` that is registered under `name`; see [`Named`].
+    pub fn named<B: Actor>(&self, name: impl Into<Arc<str>>) -> Named<B> {
+        Named::new(self.cell.core().runtime.clone(), name.into())
+    }
+
+    /// The group with this key for messages of type `M`; see
+    /// [`System::group`](crate::System::group).
+    pub fn group<M: Send + 'static>(&self, key: impl Into<Arc<str>>) -> Group<M> {
+        Group::new(&self.cell.core().runtime, key.into())
     }
 
     /// Waits for `duration` by the system's clock. In the pool the handler's stack is parked and

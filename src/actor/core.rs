@@ -27,6 +27,7 @@ use super::cell::Target;
 use super::envelope::{Envelope, Vtable};
 use super::family::{Family, Kinship};
 use super::frame::{self, Frame};
+use super::memberships::Memberships;
 use super::orders::{KILL, Orders, START};
 use super::retry::{Kept, Retries};
 use super::slot::WaitSlot;
@@ -86,6 +87,8 @@ pub(crate) struct Rare {
     next_joiner: u64,
     /// Its timers, which end with it.
     pub(super) timers: OwnTimers,
+    /// Its name and its groups, which it leaves at its end.
+    pub(super) memberships: Memberships,
     /// The span of its life, if somebody listens.
     pub(super) span: Option<Span>,
     /// Makes the actor of each of its lives, if it is supervised: a `Factory` of its type.

@@ -4,12 +4,13 @@ use std::fmt;
 use std::future::Future;
 use std::hash::{Hash, Hasher};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::ptr;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::address::debug_address;
 use super::ask::Reply;
-use super::{Actor, Addr, DeferredHandler, ReplyOf};
+use super::{Actor, Addr, DeferredHandler, ReplyOf, WeakAddr};
 use crate::error::{SendError, TrySendError};
 use crate::id::ActorId;
 use crate::runtime::Runtime;
@@ -17,18 +18,22 @@ use crate::runtime::Runtime;
 /// A future of a boxed send.
 pub(crate) type Sending<M> = Pin<Box<dyn Future<Output = Result<(), SendError<M>>> + Send>>;
 
-/// What every erased address can tell.
-pub(crate) trait Known: Send + Sync {
+/// Whose an erased address is.
+pub(crate) trait Identified: Send + Sync {
     fn id(&self) -> ActorId;
     fn name(&self) -> Option<&str>;
     /// The cell's address, which tells actors apart, also those of different systems.
     fn identity(&self) -> *const ();
+}
+
+/// What every erased address can tell that keeps its actor alive.
+pub(crate) trait Known: Identified {
     fn runtime(&self) -> &Runtime;
     /// How many messages are queued or in hand; a picture of some moment.
     fn load(&self) -> usize;
 }
 
-impl<A: Actor> Known for Addr<A> {
+impl<A: Actor> Identified for Addr<A> {
     fn id(&self) -> ActorId {
         Addr::id(self)
     }
@@ -40,7 +45,9 @@ impl<A: Actor> Known for Addr<A> {
     fn identity(&self) -> *const () {
         self.identity()
     }
+}
 
+impl<A: Actor> Known for Addr<A> {
     fn runtime(&self) -> &Runtime {
         Addr::runtime(self)
     }
@@ -50,11 +57,26 @@ impl<A: Actor> Known for Addr<A> {
     }
 }
 
-pub(crate) trait Sends<M>: Known {
+impl<A: Actor> Identified for WeakAddr<A> {
+    fn id(&self) -> ActorId {
+        WeakAddr::id(self)
+    }
+
+    fn name(&self) -> Option<&str> {
+        WeakAddr::name(self)
+    }
+
+    fn identity(&self) -> *const () {
+        self.identity()
+    }
+}
+
+pub(crate) trait Sends<M: Send + 'static>: Known {
     fn send(&self, message: M) -> Result<(), SendError<M>>;
     fn try_send(&self, message: M) -> Result<(), TrySendError<M>>;
     fn send_for(&self, message: M, limit: Duration) -> Result<(), SendError<M>>;
     fn send_async(self: Arc<Self>, message: M) -> Sending<M>;
+    fn downgrade(self: Arc<Self>) -> WeakRecipient<M>;
 }
 
 impl<A: DeferredHandler<M>, M: Send + 'static> Sends<M> for Addr<A> {
@@ -73,9 +95,39 @@ impl<A: DeferredHandler<M>, M: Send + 'static> Sends<M> for Addr<A> {
     fn send_async(self: Arc<Self>, message: M) -> Sending<M> {
         Box::pin(Addr::send_async(&self, message))
     }
+
+    fn downgrade(self: Arc<Self>) -> WeakRecipient<M> {
+        WeakRecipient::new(Addr::downgrade(&self))
+    }
 }
 
-pub(crate) trait Asks<M, R>: Sends<M> {
+trait WeaklySends<M: Send + 'static>: Identified {
+    fn upgrade(&self) -> Option<Recipient<M>>;
+    fn try_send(&self, message: M) -> Result<(), TrySendError<M>>;
+    fn send_for(&self, message: M, limit: Duration) -> Result<(), SendError<M>>;
+}
+
+impl<A: DeferredHandler<M>, M: Send + 'static> WeaklySends<M> for WeakAddr<A> {
+    fn upgrade(&self) -> Option<Recipient<M>> {
+        WeakAddr::upgrade(self).map(Recipient::new)
+    }
+
+    fn try_send(&self, message: M) -> Result<(), TrySendError<M>> {
+        match WeakAddr::upgrade(self) {
+            Some(addr) => addr.try_send(message),
+            None => Err(TrySendError::Stopped(message)),
+        }
+    }
+
+    fn send_for(&self, message: M, limit: Duration) -> Result<(), SendError<M>> {
+        match WeakAddr::upgrade(self) {
+            Some(addr) => addr.send_for(message, limit),
+            None => Err(SendError::Stopped(message)),
+        }
+    }
+}
+
+pub(crate) trait Asks<M: Send + 'static, R>: Sends<M> {
     fn ask(&self, message: M) -> Reply<R>;
     /// As `ask`, but gives the message back if the mailbox is closed.
     fn ask_if_open(&self, message: M) -> Result<Reply<R>, M>;
@@ -91,8 +143,8 @@ impl<A: DeferredHandler<M>, M: Send + 'static> Asks<M, ReplyOf<A, M>> for Addr<A
     }
 }
 
-macro_rules! erased_address {
-    ($name:ident < $($param:ident),+ >, $text:literal) => {
+macro_rules! sending_address {
+    ($name:ident < $($param:ident),+ >) => {
         impl<$($param: Send + 'static),+> $name<$($param),+> {
             /// Queues `message`; see [`Addr::send`].
             ///
@@ -129,7 +181,13 @@ macro_rules! erased_address {
             ) -> impl Future<Output = Result<(), SendError<M>>> + Send + use<$($param),+> {
                 self.to.clone().send_async(message)
             }
+        }
+    };
+}
 
+macro_rules! erased_address {
+    ($name:ident < $($param:ident),+ >, $text:literal) => {
+        impl<$($param: Send + 'static),+> $name<$($param),+> {
             /// The actor's id.
             pub fn id(&self) -> ActorId {
                 self.to.id()
@@ -212,9 +270,117 @@ impl<M: Send + 'static> Recipient<M> {
     pub(crate) fn into_sends(self) -> Arc<dyn Sends<M>> {
         self.to
     }
+
+    /// A handle that does not keep the actor alive.
+    pub fn downgrade(&self) -> WeakRecipient<M> {
+        self.to.clone().downgrade()
+    }
 }
 
+sending_address!(Recipient<M>);
 erased_address!(Recipient<M>, "Recipient");
+
+/// Some actor that handles `M`, which this does not keep alive.
+///
+/// Equal, hashed and shown as a [`Recipient`].
+///
+/// # Examples
+///
+/// ```
+/// use greenroom::{Actor, Context, Handler, System};
+///
+/// struct Printer;
+/// impl Actor for Printer {}
+/// impl Handler<String> for Printer {
+///     type Reply = ();
+///     fn handle(&mut self, line: String, _: &mut Context<Self>) { println!("{line}") }
+/// }
+///
+/// let system = System::new();
+/// let printer = system.spawn(Printer).recipient::<String>();
+/// let weak = printer.downgrade();
+/// assert_eq!(weak.upgrade().as_ref(), Some(&printer));
+/// drop(printer);
+/// assert!(weak.upgrade().is_none());
+/// ```
+pub struct WeakRecipient<M: Send + 'static> {
+    to: Arc<dyn WeaklySends<M>>,
+}
+
+/// A router, as one that keeps neither it nor its members alive.
+struct WeakRouter<M> {
+    router: Weak<dyn Sends<M>>,
+    id: ActorId,
+    identity: usize,
+}
+
+impl<M: Send + 'static> Identified for WeakRouter<M> {
+    fn id(&self) -> ActorId {
+        self.id
+    }
+
+    fn name(&self) -> Option<&str> {
+        None
+    }
+
+    fn identity(&self) -> *const () {
+        ptr::without_provenance(self.identity)
+    }
+}
+
+impl<M: Send + 'static> WeaklySends<M> for WeakRouter<M> {
+    fn upgrade(&self) -> Option<Recipient<M>> {
+        self.router.upgrade().map(Recipient::from_sends)
+    }
+
+    fn try_send(&self, message: M) -> Result<(), TrySendError<M>> {
+        match self.router.upgrade() {
+            Some(router) => router.try_send(message),
+            None => Err(TrySendError::Stopped(message)),
+        }
+    }
+
+    fn send_for(&self, message: M, limit: Duration) -> Result<(), SendError<M>> {
+        match self.router.upgrade() {
+            Some(router) => router.send_for(message, limit),
+            None => Err(SendError::Stopped(message)),
+        }
+    }
+}
+
+impl<M: Send + 'static> WeakRecipient<M> {
+    pub(crate) fn of_router(router: &Arc<dyn Sends<M>>) -> Self {
+        let weak = WeakRouter {
+            router: Arc::downgrade(router),
+            id: router.id(),
+            identity: router.identity().addr(),
+        };
+        Self { to: Arc::new(weak) }
+    }
+
+    pub(super) fn new<A: DeferredHandler<M>>(to: WeakAddr<A>) -> Self {
+        Self { to: Arc::new(to) }
+    }
+
+    /// A recipient, if an address is left by which the actor is kept alive.
+    ///
+    /// It may be of an actor that has ended otherwise.
+    pub fn upgrade(&self) -> Option<Recipient<M>> {
+        self.to.upgrade()
+    }
+
+    /// As [`Addr::try_send`]; without an address left, the actor counts as one that has stopped.
+    pub(super) fn try_send(&self, message: M) -> Result<(), TrySendError<M>> {
+        self.to.try_send(message)
+    }
+
+    /// As [`Addr::send_for`]; without an address left, the actor counts as one that has stopped.
+    pub(super) fn send_for(&self, message: M, limit: Duration) -> Result<(), SendError<M>> {
+        self.to.send_for(message, limit)
+    }
+}
+
+erased_address!(WeakRecipient<M>, "WeakRecipient");
 
 /// Some actor that answers `M` with `R`. Keeps it alive as an [`Addr`] does.
 pub struct Asker<M: Send + 'static, R: Send + 'static> {
@@ -240,4 +406,5 @@ impl<M: Send + 'static, R: Send + 'static> Asker<M, R> {
     }
 }
 
+sending_address!(Asker<M, R>);
 erased_address!(Asker<M, R>, "Asker");

@@ -14,7 +14,7 @@ use crate::error::{SpawnError, StopReason};
 use crate::executor::thread::OwnThread;
 use crate::mailbox::{MAX_CAPACITY, Overflow};
 use crate::restart::{Restart, StopTimeout};
-use crate::runtime::Runtime;
+use crate::runtime::{Key, Registration, Runtime};
 
 /// Messages that a mailbox holds if nothing else is said.
 const DEFAULT_CAPACITY: usize = 1024;
@@ -43,6 +43,7 @@ const DEFAULT_CAPACITY: usize = 1024;
 pub struct Spawner {
     runtime: Arc<Runtime>,
     name: Option<Arc<str>>,
+    registered: Option<Arc<str>>,
     capacity: usize,
     overflow: Overflow,
     runs_on_callers: bool,
@@ -56,6 +57,7 @@ impl Spawner {
         Self {
             runtime,
             name: None,
+            registered: None,
             capacity: DEFAULT_CAPACITY,
             overflow: Overflow::default(),
             runs_on_callers: false,
@@ -95,6 +97,40 @@ impl Spawner {
         self
     }
 
+    /// A name under which the actor is [found](crate::System::find); it is the actor's name in logs
+    /// too, whatever [`name`](Self::name) says. The default is none.
+    ///
+    /// It is unique among the actors of one type in one system. It is the actor's from before the
+    /// spawn returns until the actor has ended, restarts included: while `stopped` runs it is still
+    /// taken, and whoever has seen the end, by [`join`](Addr::join) say, can take it at once. It does
+    /// not keep the actor alive.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenroom::{Actor, SpawnError, System};
+    ///
+    /// struct Ledger;
+    /// impl Actor for Ledger {}
+    ///
+    /// let system = System::new();
+    /// let ledger = system.actor().registered("ledger").spawn(Ledger)?;
+    /// assert_eq!(system.find::<Ledger>("ledger"), Some(ledger.clone()));
+    ///
+    /// let second = system.actor().registered("ledger").spawn(Ledger);
+    /// assert!(matches!(second, Err(SpawnError::NameTaken { .. })));
+    ///
+    /// ledger.stop();
+    /// ledger.join()?;
+    /// let third = system.actor().registered("ledger").spawn(Ledger)?;
+    /// assert_eq!(third.name(), Some("ledger"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn registered(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.registered = Some(name.into());
+        self
+    }
+
     /// How many messages the mailbox holds, from 1 to 16,777,215. The default is 1024. Memory
     /// is used only for messages that are queued.
     pub fn capacity(mut self, messages: usize) -> Self {
@@ -129,7 +165,7 @@ impl Spawner {
     ///
     /// # Errors
     ///
-    /// If the capacity is out of range or the system is shutting down, or, for a child, if its
+    /// If the capacity is out of range, the name is taken, or the system is shutting down, or, for a child, if its
     /// parent ends. The actor is dropped.
     pub fn spawn<A: Actor + Send>(self, actor: A) -> Result<Addr<A>, SpawnError> {
         self.spawn_prepared(actor, |_| ())
@@ -141,8 +177,9 @@ impl Spawner {
         actor: A,
         before: impl FnOnce(&Arc<Cell<A>>),
     ) -> Result<Addr<A>, SpawnError> {
-        let cell = self.admit(Begin::Once(Life::Alive(actor)), None)?;
+        let (cell, registration) = self.admit(Begin::Once(Life::Alive(actor)), None)?;
         before(&cell);
+        publish(&cell, registration);
         cell.signal();
         Ok(Addr::adopt(cell))
     }
@@ -175,7 +212,8 @@ impl Spawner {
         make: impl FnOnce() -> A + Send + 'static,
     ) -> Result<Addr<A>, SpawnError> {
         let life = Life::Unborn(Box::new(make));
-        let cell = self.admit_on_thread(Begin::Once(life))?;
+        let (cell, registration) = self.admit_on_thread(Begin::Once(life))?;
+        publish(&cell, registration);
         cell.signal();
         Ok(Addr::adopt(cell))
     }
@@ -188,36 +226,40 @@ impl Spawner {
         on_thread: OnThread,
     ) -> Result<Arc<Cell<A>>, SpawnError> {
         let begin = Begin::Down { factory, kinship };
-        match on_thread {
-            OnThread::Pool => self.admit(begin, None),
-            OnThread::Own => self.admit_on_thread(begin),
-        }
+        let (cell, registration) = match on_thread {
+            OnThread::Pool => self.admit(begin, None)?,
+            OnThread::Own => self.admit_on_thread(begin)?,
+        };
+        publish(&cell, registration);
+        Ok(cell)
     }
 
-    fn admit_on_thread<A: Actor>(self, begin: Begin<A>) -> Result<Arc<Cell<A>>, SpawnError> {
+    fn admit_on_thread<A: Actor>(self, begin: Begin<A>) -> Result<Admitted<A>, SpawnError> {
         if self.runtime.executor.is_stepped() {
             return self.admit(begin, None);
         }
         let thread = OwnThread::new();
-        let name = self.name.clone();
-        let cell = self.admit(begin, Some(thread.clone()))?;
+        let name = self.registered.clone().or_else(|| self.name.clone());
+        let (cell, registration) = self.admit(begin, Some(thread.clone()))?;
         let id = cell.core().id;
         let name = name.unwrap_or_else(|| format!("greenroom-actor-{id}").into());
         if let Err(error) = thread.start(&name, cell.clone()) {
+            cell.core().leave_all();
             cell.bury();
             return Err(SpawnError::Thread(error));
         }
-        Ok(cell)
+        Ok((cell, registration))
     }
 
     fn admit<A: Actor>(
         self,
         begin: Begin<A>,
         thread: Option<Arc<OwnThread>>,
-    ) -> Result<Arc<Cell<A>>, SpawnError> {
+    ) -> Result<Admitted<A>, SpawnError> {
         let Self {
             runtime,
             name,
+            registered,
             capacity,
             overflow,
             runs_on_callers,
@@ -242,6 +284,11 @@ impl Spawner {
             Begin::Down { factory, kinship } => (Life::Gone, Some(factory), Some(kinship)),
         };
         let place = kinship.as_ref().map(|kinship| kinship.place);
+        let registration = registered
+            .as_ref()
+            .map(|name| reserve::<A>(&runtime, name))
+            .transpose()?;
+        let name = registered.or(name);
         let plain = name.is_none()
             && overflow == Overflow::default()
             && thread.is_none()
@@ -257,13 +304,18 @@ impl Spawner {
                 retries,
             })
         });
-        let cell = runtime.admit(|id, residence| {
-            let mut core = Core::new(runtime.clone(), id, residence, capacity, settings);
+        let admitted = runtime.admit(|id, residence| {
+            let core = Core::new(runtime.clone(), id, residence, capacity, settings);
+            let mut core = core.with_registration(registration.as_ref());
             if let Some(factory) = factory {
                 core.begin_down(Box::new(factory));
             }
             Arc::new(Cell::new(core, life))
-        })?;
+        });
+        if let (Err(_), Some(registration)) = (&admitted, &registration) {
+            runtime.names.release(registration);
+        }
+        let cell = admitted?;
         if let (Some(parent), Some(place)) = (parent, place) {
             let kin = Kin {
                 cell: cell.clone(),
@@ -271,14 +323,18 @@ impl Spawner {
             };
             let joined = parent.core().with_rare(|rare| rare.family.join(place, kin));
             if !joined {
+                cell.core().leave_all();
                 cell.bury();
                 return Err(SpawnError::ParentEnding);
             }
         }
         open_span(cell.core(), type_name::<A>());
-        Ok(cell)
+        Ok((cell, registration))
     }
 }
+
+/// An actor of which nobody knows yet, and the name that it is to have.
+type Admitted<A> = (Arc<Cell<A>>, Option<Registration>);
 
 /// How an actor begins.
 enum Begin<A> {
@@ -308,6 +364,27 @@ fn plain_kinship(parent: &Arc<dyn Target>) -> Result<Kinship, SpawnError> {
     })
 }
 
+/// Takes a name for an actor to come.
+fn reserve<A: Actor>(runtime: &Runtime, name: &Arc<str>) -> Result<Registration, SpawnError> {
+    if runtime.is_closing() {
+        return Err(SpawnError::ShuttingDown);
+    }
+    let reserved = runtime.names.reserve(&Key::of::<A>(name.clone()));
+    reserved.ok_or_else(|| SpawnError::NameTaken {
+        name: name.clone(),
+        actor_type: type_name::<A>(),
+    })
+}
+
+/// Has the actor be found by its name.
+fn publish<A: Actor>(cell: &Arc<Cell<A>>, registration: Option<Registration>) {
+    if let Some(registration) = registration {
+        let identity = cell.core().identity(type_name::<A>());
+        let names = &cell.core().runtime.names;
+        names.fill(&registration, identity, cell.clone());
+    }
+}
+
 /// The span of the actor's life, if somebody listens.
 fn open_span(core: &Core, actor_type: &'static str) {
     if tracing::level_filters::LevelFilter::current() < tracing::Level::DEBUG {
@@ -327,6 +404,7 @@ impl fmt::Debug for Spawner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spawner")
             .field("name", &self.name)
+            .field("registered", &self.registered)
             .field("capacity", &self.capacity)
             .field("overflow", &self.overflow)
             .finish_non_exhaustive()

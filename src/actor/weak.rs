@@ -42,6 +42,11 @@ impl<A: Actor> WeakAddr<A> {
         ManuallyDrop::new(unsafe { Arc::from_raw(self.cell.as_ptr()) })
     }
 
+    /// Tells actors apart, also those of different systems.
+    pub(super) fn identity(&self) -> *const () {
+        self.cell.as_ptr().cast()
+    }
+
     /// An address, if there is one left by which the actor is kept alive.
     ///
     /// It may be of an actor that has ended otherwise.

@@ -97,4 +97,8 @@ pub struct Snapshot {
     /// Timers that are set, deadlines of waits among them. One whose message is pending, or whose
     /// actor has to do something first, is not set meanwhile.
     pub timers: usize,
+    /// Names that are taken or waited for.
+    pub names: usize,
+    /// Groups that have a member or a handle.
+    pub groups: usize,
 }

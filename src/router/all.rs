@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::members::{Member, Members, Patience};
-use crate::actor::{Asker, Asks, Known, Recipient, Reply, Sending, Sends};
+use crate::actor::{
+    Asker, Asks, Identified, Known, Recipient, Reply, Sending, Sends, WeakRecipient,
+};
 use crate::error::{SendError, TrySendError};
 use crate::id::ActorId;
 use crate::runtime::Runtime;
@@ -122,7 +124,7 @@ impl<M: Send + 'static, R: Send + 'static> All<M, dyn Asks<M, R>> {
     }
 }
 
-impl<M: Send + 'static, T: Known + ?Sized> Known for All<M, T> {
+impl<M: Send + 'static, T: Known + ?Sized> Identified for All<M, T> {
     fn id(&self) -> ActorId {
         self.members.id()
     }
@@ -134,7 +136,9 @@ impl<M: Send + 'static, T: Known + ?Sized> Known for All<M, T> {
     fn identity(&self) -> *const () {
         std::ptr::from_ref(self).cast()
     }
+}
 
+impl<M: Send + 'static, T: Known + ?Sized> Known for All<M, T> {
     fn runtime(&self) -> &Runtime {
         self.members.runtime()
     }
@@ -145,6 +149,11 @@ impl<M: Send + 'static, T: Known + ?Sized> Known for All<M, T> {
 }
 
 impl<M: Send + 'static, T: Sends<M> + ?Sized + 'static> Sends<M> for All<M, T> {
+    fn downgrade(self: Arc<Self>) -> WeakRecipient<M> {
+        let router: Arc<dyn Sends<M>> = self;
+        WeakRecipient::of_router(&router)
+    }
+
     fn send(&self, message: M) -> Result<(), SendError<M>> {
         let copies = self.copies(message).map_err(SendError::Stopped)?;
         let sent = copies.into_iter();

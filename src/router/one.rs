@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::hash::{draw, mix};
 use super::members::{Member, Members, Patience};
-use crate::actor::{Asker, Asks, Known, Recipient, Reply, Sending, Sends};
+use crate::actor::{
+    Asker, Asks, Identified, Known, Recipient, Reply, Sending, Sends, WeakRecipient,
+};
 use crate::error::{SendError, TrySendError};
 use crate::id::ActorId;
 use crate::runtime::Runtime;
@@ -119,7 +121,7 @@ impl<M: Send + 'static, R: Send + 'static> OneOf<M, dyn Asks<M, R>> {
     }
 }
 
-impl<M: Send + 'static, T: Known + ?Sized> Known for OneOf<M, T> {
+impl<M: Send + 'static, T: Known + ?Sized> Identified for OneOf<M, T> {
     fn id(&self) -> ActorId {
         self.members.id()
     }
@@ -131,7 +133,9 @@ impl<M: Send + 'static, T: Known + ?Sized> Known for OneOf<M, T> {
     fn identity(&self) -> *const () {
         std::ptr::from_ref(self).cast()
     }
+}
 
+impl<M: Send + 'static, T: Known + ?Sized> Known for OneOf<M, T> {
     fn runtime(&self) -> &Runtime {
         self.members.runtime()
     }
@@ -150,6 +154,11 @@ fn unless_stopped<M>(sent: Result<(), SendError<M>>) -> Result<Result<(), SendEr
 }
 
 impl<M: Send + 'static, T: Sends<M> + ?Sized + 'static> Sends<M> for OneOf<M, T> {
+    fn downgrade(self: Arc<Self>) -> WeakRecipient<M> {
+        let router: Arc<dyn Sends<M>> = self;
+        WeakRecipient::of_router(&router)
+    }
+
     fn send(&self, message: M) -> Result<(), SendError<M>> {
         self.to_one(message, |to, message| unless_stopped(to.send(message)))
             .unwrap_or_else(|message| Err(SendError::Stopped(message)))

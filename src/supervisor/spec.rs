@@ -51,6 +51,7 @@ pub struct ChildSpec<A: Actor> {
     capacity: Option<usize>,
     overflow: Overflow,
     runs_on_callers: bool,
+    registered: bool,
     pub(super) restart: Restart,
     pub(super) stop_timeout: StopTimeout,
     pub(super) backoff: Option<Backoff>,
@@ -121,6 +122,7 @@ impl<A: Actor> ChildSpec<A> {
             capacity: None,
             overflow: Overflow::default(),
             runs_on_callers: false,
+            registered: false,
             restart: Restart::default(),
             stop_timeout: StopTimeout::default(),
             backoff: None,
@@ -173,6 +175,13 @@ impl<A: Actor> ChildSpec<A> {
         self
     }
 
+    /// Registers it under its id, by which it is [found](crate::System::find); see
+    /// [`Spawner::registered`].
+    pub fn registered(mut self) -> Self {
+        self.registered = true;
+        self
+    }
+
     /// How many messages its mailbox holds; see [`Spawner::capacity`].
     pub fn capacity(mut self, messages: usize) -> Self {
         self.capacity = Some(messages);
@@ -196,7 +205,13 @@ impl<A: Actor> ChildSpec<A> {
         self,
         runtime: Arc<Runtime>,
     ) -> (Spawner, Factory<A>, OnThread, Option<Prepare<A>>) {
-        let mut spawner = Spawner::new(runtime).name(self.id).overflow(self.overflow);
+        let spawner = Spawner::new(runtime);
+        let spawner = if self.registered {
+            spawner.registered(self.id)
+        } else {
+            spawner.name(self.id)
+        };
+        let mut spawner = spawner.overflow(self.overflow);
         spawner = spawner.retries(self.retries);
         if let Some(capacity) = self.capacity {
             spawner = spawner.capacity(capacity);

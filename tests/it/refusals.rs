@@ -90,13 +90,14 @@ mod by_the_operating_system {
                 let first = system.actor().spawn_thread(Player::default).unwrap();
                 let carried = Arc::new(());
                 let carries = carried.clone();
-                let second = system.actor().spawn_thread(move || {
+                let second = system.actor().registered("x").spawn_thread(move || {
                     drop(carries);
                     Player::default()
                 });
                 assert!(matches!(second, Err(SpawnError::Thread(_))), "{second:?}");
                 assert_eq!(Arc::strong_count(&carried), 1);
                 assert_eq!(system.snapshot().actors.len(), 1);
+                assert_eq!(system.snapshot().names, 0);
                 // Once the first has ended, there is room for another one.
                 first.stop();
                 eventually("it ends", || first.is_stopped());

@@ -316,6 +316,7 @@ impl<A: Actor> Runner<'_, A> {
             actor.stopped(reason, context);
         });
         let core = self.core();
+        core.leave_all();
         let (factory, span) = core.with_rare(|rare| (rare.factory.take(), rare.span.take()));
         drop_quietly(factory);
         drop(span);

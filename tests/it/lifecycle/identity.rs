@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use greenroom::{
     Actor, ActorId, Addr, AskError, Asker, Recipient, Reply, ReplyTo, SendError, StopReason,
-    System, TrySendError, WaitError, WeakAddr,
+    System, TrySendError, WaitError, WeakAddr, WeakRecipient,
 };
 use static_assertions::{assert_eq_size, assert_impl_all};
 
@@ -23,6 +23,7 @@ assert_impl_all!(Addr<Tied>: Send, Sync, Clone, Eq, std::hash::Hash, std::fmt::D
 assert_impl_all!(WeakAddr<Tied>: Send, Sync, Clone, Eq, std::hash::Hash, std::fmt::Debug);
 // A message that is not `Sync` and an answer that is not either.
 assert_impl_all!(Recipient<std::cell::Cell<u8>>: Send, Sync, Clone, Eq, std::hash::Hash);
+assert_impl_all!(WeakRecipient<std::cell::Cell<u8>>: Send, Sync, Clone, Eq, std::hash::Hash);
 assert_impl_all!(Asker<std::cell::Cell<u8>, std::cell::Cell<u8>>: Send, Sync, Clone, Eq);
 assert_impl_all!(Reply<std::cell::Cell<u8>>: Send, Unpin, std::future::Future);
 assert_impl_all!(ReplyTo<std::cell::Cell<u8>>: Send);

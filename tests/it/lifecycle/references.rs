@@ -9,7 +9,9 @@ use std::time::Duration;
 use greenroom::{Actor, Addr, Asker, Context, Handler, Recipient, StopReason, WeakAddr};
 
 use super::{Do, Event, act, life, spawn};
-use crate::support::{Log, PATIENCE, end_of, eventually, gate, in_pools, under_seed, under_seeds};
+use crate::support::{
+    Log, Note, PATIENCE, Player, end_of, eventually, gate, in_pools, under_seed, under_seeds,
+};
 
 #[test]
 fn an_actor_whose_last_address_is_dropped_handles_its_queue_and_is_unreferenced() {
@@ -343,5 +345,32 @@ fn what_was_accepted_through_an_upgraded_address_is_handled_however_the_last_one
             eventually("the actor ends", || system.snapshot().actors.is_empty());
             assert_eq!(handled.load(SeqCst), accepted);
         }
+    });
+}
+
+#[test]
+fn a_weak_recipient_keeps_no_actor_alive_and_is_equal_to_others_of_its_actor() {
+    under_seed(0, |stepper| {
+        let system = stepper.system();
+        let named = |name| system.actor().name(name).spawn(Player::default()).unwrap();
+        let (nell, bill) = (named("nell"), named("bill"));
+        let recipient: Recipient<Note> = nell.recipient();
+        let weak = recipient.downgrade();
+        assert_eq!((weak.id(), weak.name()), (nell.id(), Some("nell")));
+        assert_eq!(weak, nell.recipient().downgrade());
+        assert_ne!(weak, bill.recipient().downgrade());
+        let text = format!("WeakRecipient {{ name: \"nell\", id: {} }}", nell.id());
+        assert_eq!(format!("{weak:?}"), text);
+        assert_eq!(weak.upgrade(), Some(recipient.clone()));
+        drop(recipient);
+        weak.upgrade()
+            .expect("an address is left")
+            .send(Note(7))
+            .unwrap();
+        stepper.run();
+        drop(nell);
+        assert_eq!(weak.clone().upgrade(), None);
+        stepper.run();
+        assert_eq!(system.snapshot().actors.len(), 1);
     });
 }
