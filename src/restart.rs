@@ -33,7 +33,8 @@ pub enum Strategy {
     RestForOne,
     /// The failed child alone, of many like ones that come and go while the supervisor runs. They
     /// are started one by one without an order, and stopped all at once. OTP calls it
-    /// `simple_one_for_one`.
+    /// `simple_one_for_one`. When their supervisor is restarted they come back as all children do,
+    /// but for temporary ones.
     Dynamic,
 }
 

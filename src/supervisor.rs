@@ -60,7 +60,9 @@ use request::Begun;
 /// | its thread cannot be had | none: [`child`](SupervisorBuilder::child) and `add` give the error | - | - | - | - |
 ///
 /// `stop`, and the orders of a parent or supervisor, end no wait: a handler that is parked is waited
-/// for. "Restarted" is subject to the [intensity](SupervisorBuilder::intensity) and the
+/// for. But an actor that is stopped by its parent or supervisor does not wait for one that goes on
+/// only after that, its parent or a sibling which is down: that wait ends with
+/// [`WaitError::Interrupted`](crate::WaitError::Interrupted). "Restarted" is subject to the [intensity](SupervisorBuilder::intensity) and the
 /// [backoff](ChildSpec::backoff).
 ///
 /// # What stays over a restart
@@ -240,9 +242,17 @@ impl SupervisorBuilder {
         supervision.expect("it is taken when the builder is consumed")
     }
 
+    /// The supervisor's name in logs and snapshots; by default `supervisor`. A nested one has its id
+    /// as its name instead.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.parent = self.parent.take().map(|spawner| spawner.name(name));
+        self
+    }
+
     /// How many restarts are too many; by default more than 1 in 5 s.
     ///
-    /// A restart of several children together counts once; a start that fails counts, too. Beyond it
+    /// A restart of several children together counts once; a start that fails counts, too. The restarts
+    /// of all children are counted together: one with many children wants a larger intensity. Beyond it
     /// the supervisor stops its children in reverse order and fails, as [`StopReason::GaveUp`]; so
     /// its own supervisor decides.
     pub fn intensity(mut self, intensity: Intensity) -> Self {

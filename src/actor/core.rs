@@ -237,6 +237,24 @@ impl Core {
             && self.with_rare_if_any(|rare| rare.family.is_quiet()) == Some(false)
     }
 
+    /// Whether this other actor goes on only when this one has ended, which it is ordered to: it is
+    /// the parent, or a sibling that is down and is started again later.
+    pub(super) fn is_awaited_by(&self, other: &Self) -> bool {
+        let Some(parent) = self.parent() else {
+            return false;
+        };
+        let is_parent = ptr::eq(parent.core(), other);
+        let is_sibling = || {
+            let other = other.parent();
+            other.is_some_and(|other| ptr::eq(other.core(), parent.core()))
+        };
+        match other.stage() {
+            stage::FALLING | stage::ENDING => is_parent || is_sibling(),
+            stage::DOWN => is_sibling(),
+            _ => false,
+        }
+    }
+
     pub(super) fn parent(&self) -> Option<Arc<dyn Target>> {
         self.kinship()?.parent.target()
     }

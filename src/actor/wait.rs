@@ -11,6 +11,7 @@ use std::time::Instant;
 use super::cell::Target;
 use super::circles;
 use super::frame::Frame;
+use super::orders::{END, FALL, KILL};
 use crate::error::WaitError;
 use crate::executor::block;
 use crate::executor::stacks::{self, Waiter};
@@ -332,10 +333,25 @@ impl<'a> Waiting<'a> {
             self.leave(frame);
             self.show(frame, waker);
         }
-        if frame.core().is_killed() {
+        let orders = frame.core().orders.standing();
+        if orders & (KILL | FALL | END) != 0 && self.is_interrupted(frame, orders) {
             return Err(WaitError::Interrupted);
         }
         Ok(())
+    }
+
+    /// Whether it was killed, or is to stop before those can go on for whom it waits.
+    #[cold]
+    fn is_interrupted(&self, frame: &Frame, orders: u16) -> bool {
+        if orders & KILL != 0 {
+            return true;
+        }
+        let core = frame.core();
+        let mut is_awaited = false;
+        self.goal.blockers(&mut |target| {
+            is_awaited |= core.is_awaited_by(target.core());
+        });
+        is_awaited
     }
 
     /// Refuses the wait if it would close a circle. It has begun; looks once, since a circle is

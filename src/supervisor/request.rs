@@ -229,7 +229,8 @@ impl Handler<Count> for Supervisor {
 /// What the address of a supervisor can do.
 impl Addr<Supervisor> {
     /// Adds a child and starts it, after those that are there. The answer comes when it has
-    /// started; then it is the last in order.
+    /// started; then it is the last in order. Who must not wait has it
+    /// [forwarded](Reply::forward). Dropping the reply may withdraw the request.
     ///
     /// # Errors
     ///

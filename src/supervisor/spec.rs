@@ -77,7 +77,9 @@ impl<A: Actor + Send> ChildSpec<A> {
     /// A child in the pool, of which `make` makes the actor of each life.
     ///
     /// `id` is unique among the children of its supervisor, and the child's name in logs. A panic
-    /// of `make` is a failure of the child.
+    /// of `make` is a failure of the child. What is to outlive a life is shared with the next one
+    /// through `make`: in an `Arc<Mutex<_>>`, say, which the actor sets as the last step of a handler,
+    /// so that a panic leaves what was right before.
     pub fn new(id: impl Into<Arc<str>>, make: impl FnMut() -> A + Send + 'static) -> Self {
         Self::begin(id, infallible(make), OnThread::Pool)
     }
@@ -91,6 +93,21 @@ impl<A: Actor + Send> ChildSpec<A> {
         E: Into<Box<dyn Error + Send + Sync>>,
     {
         Self::begin(id, fallible(make), OnThread::Pool)
+    }
+}
+
+impl<A: Actor + Send> ChildSpec<A> {
+    /// A [temporary](Restart::Temporary) child in the pool, which has the one life of `actor`.
+    ///
+    /// With another restart type its second life fails.
+    pub fn temporary(id: impl Into<Arc<str>>, actor: A) -> Self {
+        let mut actor = Some(actor);
+        let once = move || {
+            actor
+                .take()
+                .ok_or("a child that was given as a value has one life")
+        };
+        Self::fallible(id, once).restart(Restart::Temporary)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod basics;
 mod retries;
+mod standstill;
 
 use std::sync::{Arc, Mutex};
 
