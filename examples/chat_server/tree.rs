@@ -19,12 +19,13 @@
 //! - A session or an outbox that fails is not started again, since its client would not know what
 //!   became of its lines. Each of the two ends the connection when it ends, in its `stopped`: the
 //!   client reads `ERROR` and is disconnected, its rooms see it quit, its nick is free.
-//! - The directory has one change in several tables, and nobody could tell whether a failure has
+//! - The directory has each change in several tables, and nobody could tell whether a failure has
 //!   left them in agreement. So it keeps nothing and the server starts over: all connections end
 //!   with `ERROR`, all rooms are closed, and clients that come back find an empty server, at the
-//!   same port. The same holds for the actors of which there is one.
-//! - If that happens again within a minute, the root gives up. Then the server ends in order and
-//!   says which failures led to it: a server that loses everybody again and again helps nobody,
+//!   same port. The same follows if readiness fails, or if rooms fail too often. The reception, on
+//!   which nobody stands, starts again alone.
+//! - If one of these fails again within a minute, the root gives up. Then the server ends in order
+//!   and says which failures led to it: a server that loses everybody again and again helps nobody,
 //!   and whoever started it can do more about it.
 
 use std::sync::Arc;
