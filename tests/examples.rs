@@ -50,6 +50,11 @@ fn timers() {
     check("timers", include_str!("examples/timers.txt"));
 }
 
+#[test]
+fn supervision() {
+    check("supervision", include_str!("examples/supervision.txt"));
+}
+
 // It prints how many threads the process has, which it can count on Linux only.
 #[cfg(target_os = "linux")]
 #[test]

@@ -5,23 +5,28 @@
 //! [forgotten](Forget): a session enters before it joins and leaves after it has parted, so no
 //! room is forgotten while somebody is on the way into it.
 //!
-//! The directory waits for nobody. It holds no line of any client back, and whoever waits for it
-//! waits for one short handler.
+//! The directory waits for the supervisor of the rooms only, when a room is opened or closed. It
+//! holds no line of any client back, and whoever waits for it waits for short handlers.
+//!
+//! If it fails it begins anew and knows nobody; by then all sessions have ended, as the supervision
+//! tree has it. So it closes the rooms that are left.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use greenroom::{Actor, Addr, Context, Handler, SpawnError};
+use greenroom::{Actor, Addr, ChildSpec, Context, Failure, Handler, StartError, Supervisor};
 
 use crate::client::{Client, Identity};
 use crate::net::ClientId;
 use crate::protocol::{Folded, matches};
-use crate::room::Room;
+use crate::room::{Kept, Room};
 use crate::server::Server;
 
 /// Who and what exists.
 pub(crate) struct Directory {
     server: Arc<Server>,
+    /// Supervises the rooms.
+    supervisor: Addr<Supervisor>,
     clients: HashMap<ClientId, Entry>,
     /// The owner of each nick. A client that is changing its nick owns two.
     nicks: HashMap<Folded, ClientId>,
@@ -117,9 +122,10 @@ pub(crate) struct Census {
 }
 
 impl Directory {
-    pub(crate) fn new(server: Arc<Server>) -> Self {
+    pub(crate) fn new(server: Arc<Server>, supervisor: Addr<Supervisor>) -> Self {
         Self {
             server,
+            supervisor,
             clients: HashMap::new(),
             nicks: HashMap::new(),
             rooms: HashMap::new(),
@@ -129,11 +135,20 @@ impl Directory {
     fn take_out(&mut self, id: ClientId, name: &Folded) {
         if let Some(open) = self.rooms.get_mut(name) {
             open.inside.remove(&id);
-            // With its last address the room ends.
             if open.inside.is_empty() {
                 self.rooms.remove(name);
+                // Waits until the room has ended, so that its name is free. If that fails the
+                // rooms have ended all together, and so will this directory.
+                let _ = self.supervisor.remove(room_id(name)).wait();
             }
         }
+    }
+
+    fn open(&self, name: &Arc<str>, folded: &Folded) -> Result<Addr<Room>, StartError> {
+        let (server, name, kept) = (Arc::clone(&self.server), Arc::clone(name), Kept::new());
+        let make = move || Room::new(Arc::clone(&server), Arc::clone(&name), kept.clone());
+        let spec = ChildSpec::new(room_id(folded), make);
+        self.supervisor.add(spec).wait()?
     }
 
     fn found(&self, id: ClientId) -> Option<Found> {
@@ -147,7 +162,19 @@ impl Directory {
     }
 }
 
-impl Actor for Directory {}
+/// The id of a room at its supervisor.
+fn room_id(name: &Folded) -> String {
+    format!("room {}", name.as_str())
+}
+
+impl Actor for Directory {
+    fn restarted(&mut self, _failure: &Failure, _ctx: &mut Context<Self>) {
+        let rooms = self.supervisor.list().wait().unwrap_or_default();
+        for room in rooms {
+            let _ = self.supervisor.remove(room.id).wait();
+        }
+    }
+}
 
 impl Handler<Claim> for Directory {
     type Reply = bool;
@@ -248,20 +275,12 @@ impl Handler<Search> for Directory {
 }
 
 impl Handler<Enter> for Directory {
-    type Reply = Result<Entrance, SpawnError>;
+    type Reply = Result<Entrance, StartError>;
 
-    fn handle(&mut self, enter: Enter, ctx: &mut Context<Self>) -> Self::Reply {
+    fn handle(&mut self, enter: Enter, _ctx: &mut Context<Self>) -> Self::Reply {
         let folded = Folded::new(&enter.name);
-        // A room that has failed is as good as none.
-        let is_open = self
-            .rooms
-            .get(&folded)
-            .is_some_and(|open| !open.entrance.room.is_stopped());
-        if !is_open {
-            let room = ctx
-                .actor()
-                .name(format!("room {}", enter.name))
-                .spawn(Room::new(Arc::clone(&self.server), Arc::clone(&enter.name)))?;
+        if !self.rooms.contains_key(&folded) {
+            let room = self.open(&enter.name, &folded)?;
             let entrance = Entrance {
                 name: enter.name,
                 room,

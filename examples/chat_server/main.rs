@@ -10,16 +10,21 @@
 //! - [`net::Outbox`], one per connection: its mailbox is the client's send queue.
 //! - [`room::Room`], one per channel: the members, and the delivery of what is said.
 //! - [`directory::Directory`]: who has which nick, and which rooms exist.
+//! - [`reception::Reception`]: makes the two actors of each new connection.
 //! - [`net::Readiness`]: the door to the poller, for those who wait for a socket.
 //! - [`net::Poller`], no actor but a thread: waits for all sockets, accepts and reads.
+//!
+//! Who supervises whom, and what becomes of the others when one of them fails, is in [`tree`].
 //!
 //! # Who waits for whom
 //!
 //! ```text
 //! Session ──► Directory        (who owns this nick, where is this room)
-//!    │ ├────► Room             (deliver this, and tell me when it is done)
-//!    │ └────► its own Outbox   (is what I wrote on its way)
-//!    │             └─────────► Readiness ──► poller   (can I write again)
+//!      │ │         └─────────► supervisor of the rooms      (open or close this one)
+//!      │ └────► Room           (deliver this, and tell me when it is done)
+//!      └──────► its own Outbox (is what I wrote on its way)
+//!                  └─────────► Readiness ──► poller         (can I write again)
+//! Reception ─────────────────► supervisor of the sessions   (start these two)
 //! ```
 //!
 //! The arrows make no circle, so nobody waits for himself. Against the arrows goes only what
@@ -42,10 +47,12 @@ mod directory;
 mod net;
 mod options;
 mod protocol;
+mod reception;
 mod room;
 mod server;
 mod session;
 mod throttle;
+mod tree;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -55,23 +62,18 @@ use std::thread;
 use std::time::Duration;
 use std::{env, fmt};
 
-use greenroom::{Addr, Overflow, Recipient, System};
+use greenroom::{Actor, Addr, Context, Supervisor, System, Terminated};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::{Handle, Signals};
 
-use crate::client::Client;
-use crate::directory::Directory;
-use crate::net::{Arrival, Command, Input, Limits, Outbox, Poller, Readiness, listen};
+use crate::net::{Command, Commands, Limits, Poller, listen};
 use crate::options::{HELP, Options, Request};
 use crate::server::Server;
-use crate::session::Session;
+use crate::tree::Tree;
 
 /// How long the actors may take to end.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
-/// The mailbox of a session. It gets one batch of lines at a time, one tick and one notice that
-/// the connection ends, so it is never full.
-const SESSION_CAPACITY: usize = 4;
 
 fn main() -> ExitCode {
     let options = match Options::parse(env::args_os().skip(1)) {
@@ -95,7 +97,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Serves until a signal. Returns whether everything ended in order.
+/// Serves until a signal, or until the supervision tree gives up. Returns whether everything ended
+/// in order.
 fn serve(options: Options) -> io::Result<bool> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let listener = listen(options.listen).map_err(|e| {
@@ -116,27 +119,23 @@ fn serve(options: Options) -> io::Result<bool> {
         line_bytes: options.line_bytes,
         send_buffer_bytes: options.send_buffer_bytes,
     };
-    let server = Arc::new(Server::new(options));
-    let directory = system
-        .actor()
-        .name("directory")
-        .spawn(Directory::new(Arc::clone(&server)))
-        .map_err(io::Error::other)?;
-    let poller = {
-        let system = system.clone();
-        Poller::new(listener, limits, move |commands| {
-            let readiness = system.spawn(Readiness::new(Arc::clone(commands)));
-            move |arrival| open_session(&system, &server, &directory, &readiness, arrival)
-        })?
-    };
+    let poller = Poller::new(listener, limits)?;
     let commands = poller.commands();
+    let server = Arc::new(Server::new(options));
+    let Tree { root, reception } =
+        tree::start(&system, server, Arc::clone(&commands)).map_err(io::Error::other)?;
+    // It lives as long as its address.
+    let _watch = system.spawn(Watch {
+        root: root.clone(),
+        commands: Arc::clone(&commands),
+    });
     let wake_main = CloseOnDrop(signals.handle());
     let thread = thread::Builder::new()
         .name("poller".to_owned())
         .spawn(move || {
             // If it is not a signal that ends the poller, the main thread still waits for one.
             let _wake_main = wake_main;
-            poller.run()
+            poller.run(&reception.recipient())
         })?;
     say(format_args!("listening on {address}\n"));
 
@@ -148,8 +147,28 @@ fn serve(options: Options) -> io::Result<bool> {
     let served = thread
         .join()
         .unwrap_or_else(|_| Err(io::Error::other("the poller panicked")));
+    let has_failed = root.is_stopped();
     let is_clean = end(&system);
-    served.map(|()| is_clean)
+    served.map(|()| is_clean && !has_failed)
+}
+
+/// Ends the server when its tree has given up.
+struct Watch {
+    root: Addr<Supervisor>,
+    commands: Arc<Commands>,
+}
+
+impl Actor for Watch {
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.watch(&self.root);
+    }
+
+    fn terminated(&mut self, ended: &Terminated, _ctx: &mut Context<Self>) {
+        if ended.reason.is_abnormal() {
+            complain(format_args!("{ended}"));
+            self.commands.push(Command::Shutdown);
+        }
+    }
 }
 
 /// Ends the wait for signals, also if the thread that owns it panics.
@@ -159,39 +178,6 @@ impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.close();
     }
-}
-
-/// Makes the two actors of a connection. `None` if there is no memory for them.
-fn open_session(
-    system: &System,
-    server: &Arc<Server>,
-    directory: &Addr<Directory>,
-    readiness: &Addr<Readiness>,
-    arrival: Arrival,
-) -> Option<Recipient<Input>> {
-    let Arrival { socket, link } = arrival;
-    let id = link.id();
-    let outbox = system
-        .actor()
-        .name(format!("outbox {id}"))
-        .capacity(server.options.send_queue_len)
-        .overflow(Overflow::Reject)
-        .spawn(Outbox::new(socket, Arc::clone(&link), readiness.clone()))
-        .ok()?;
-    let session = Session::new(
-        Arc::clone(server),
-        directory.clone(),
-        Client::new(link, outbox),
-        system.now(),
-    );
-    let session = system
-        .actor()
-        .name(format!("session {id}"))
-        .capacity(SESSION_CAPACITY)
-        .overflow(Overflow::Reject)
-        .spawn(session)
-        .ok()?;
-    Some(session.recipient())
 }
 
 /// The default action of the signals, from now on.

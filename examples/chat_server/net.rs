@@ -6,8 +6,9 @@
 //!
 //! # Reading is on credit
 //!
-//! A session is sent one batch of lines and no other until it has given the credit back
-//! ([`Command::Credit`]). Until then nothing is read from its socket. So a client that sends
+//! The session of a new connection is made elsewhere; the first credit comes with it
+//! ([`Command::Opened`]). It is sent one batch of lines and no other until it has given the credit
+//! back ([`Command::Credit`]). Until then nothing is read from its socket. So a client that sends
 //! faster than its session works is slowed down by TCP, holds at most one batch, one unfinished
 //! line and what the kernel buffers, and a session's mailbox is never full.
 //!
@@ -39,7 +40,7 @@ mod outbox;
 mod poller;
 mod readiness;
 
-pub(crate) use commands::Command;
+pub(crate) use commands::{Command, Commands};
 pub(crate) use link::{ClientId, Goodbye, Link};
 pub(crate) use listener::listen;
 pub(crate) use outbox::{Outbox, Written};

@@ -40,6 +40,10 @@ Times, in seconds:
   --registration-timeout SECONDS
                                how long a client may take to give its nick and user [30]
 
+Tests:
+  --crash-command NAME         a command for SESSION, OUTBOX, DIRECTORY or a channel, which makes
+                               that part of the server panic [none]
+
   --help                       print this and exit
 
 SIGINT and SIGTERM end the server in order; a second one ends it at once.
@@ -74,6 +78,8 @@ pub(crate) struct Options {
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
     pub(crate) registration_timeout: Duration,
+    /// Failures on command, in upper case.
+    pub(crate) crash_command: Option<String>,
 }
 
 impl Default for Options {
@@ -97,6 +103,7 @@ impl Default for Options {
             ping_interval: Duration::from_secs(90),
             ping_timeout: Duration::from_secs(60),
             registration_timeout: Duration::from_secs(30),
+            crash_command: None,
         }
     }
 }
@@ -174,6 +181,10 @@ fn setter(option: &str) -> Option<Setter> {
         "registration-timeout" => {
             |options, value| set_time(&mut options.registration_timeout, value)
         }
+        "crash-command" => |options, value| {
+            options.crash_command = Some(word(value)?.to_ascii_uppercase());
+            Ok(())
+        },
         _ => return None,
     })
 }
@@ -267,12 +278,13 @@ mod tests {
             assert!(setter(option).is_some(), "--{option} does nothing");
             count += 1;
         }
-        assert_eq!(count, 18);
+        assert_eq!(count, 19);
         // What the help says in brackets is what a server does that is told so.
         let mut arguments = Vec::new();
         let mut words = HELP.split_whitespace().peekable();
         while let Some(word) = words.next() {
-            if word.starts_with("--") && word != "--motd" && word != "--help" {
+            let is_off = ["--motd", "--crash-command", "--help"].contains(&word);
+            if word.starts_with("--") && !is_off {
                 let default = words.by_ref().find_map(|word| word.strip_prefix('['));
                 arguments.push(word);
                 arguments.extend(default.and_then(|word| word.strip_suffix(']')));

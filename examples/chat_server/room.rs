@@ -7,9 +7,14 @@
 //!
 //! A line that concerns several rooms, a new nick or a goodbye, must reach each peer once. It is
 //! handed from room to room together with the set of those who have been [told](Told).
+//!
+//! A room that fails begins its next life with what it [kept](Kept). A change is made to a copy,
+//! which is kept when all is done that the message asked for: so a message at which the room has
+//! failed has changed nothing, and its sender is told so. The copy costs less than the lines that
+//! the same message delivers, to as many members.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use greenroom::{Actor, Context, Handler};
@@ -26,11 +31,23 @@ pub(crate) type Told = HashSet<ClientId>;
 pub(crate) struct Room {
     server: Arc<Server>,
     name: Arc<str>,
+    state: Arc<State>,
+    kept: Kept,
+}
+
+/// What a room begins its next life with. All clones are one.
+#[derive(Clone)]
+pub(crate) struct Kept(Arc<Mutex<Arc<State>>>);
+
+/// Who is in a room and what it is about.
+#[derive(Clone)]
+pub(crate) struct State {
     created: SystemTime,
     topic: Option<Topic>,
     members: BTreeMap<ClientId, Member>,
 }
 
+#[derive(Clone)]
 struct Member {
     client: Client,
     identity: Arc<Identity>,
@@ -104,15 +121,33 @@ pub(crate) struct Summary {
     pub(crate) member_count: usize,
 }
 
-impl Room {
-    pub(crate) fn new(server: Arc<Server>, name: Arc<str>) -> Self {
-        Self {
-            server,
-            name,
+impl Kept {
+    /// That of a room that is opened.
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Arc::new(State {
             created: SystemTime::now(),
             topic: None,
             members: BTreeMap::new(),
-        }
+        }))))
+    }
+
+    // Nothing that can panic runs under the lock.
+
+    fn get(&self) -> Arc<State> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, state: Arc<State>) -> Arc<State> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut kept, state)
+    }
+}
+
+impl State {
+    /// Puts everybody out.
+    pub(crate) fn clear(&mut self) {
+        self.topic = None;
+        self.members.clear();
     }
 
     fn deliver(&self, line: &Line) {
@@ -129,14 +164,36 @@ impl Room {
             }
         }
     }
+}
 
-    fn deliver_topic(&self, client: &Client, nick: &str) {
-        for line in topic_lines(&self.server, nick, &self.name, self.topic.as_ref()) {
+impl Room {
+    /// A room in the state that was kept.
+    pub(crate) fn new(server: Arc<Server>, name: Arc<str>, kept: Kept) -> Self {
+        Self {
+            server,
+            name,
+            state: kept.get(),
+            kept,
+        }
+    }
+
+    /// Begins a change, which comes into force when it is [kept](Self::keep).
+    pub(crate) fn change(&self) -> State {
+        State::clone(&self.state)
+    }
+
+    fn keep(&mut self, state: State) {
+        self.state = Arc::new(state);
+        self.kept.set(Arc::clone(&self.state));
+    }
+
+    fn deliver_topic(&self, state: &State, client: &Client, nick: &str) {
+        for line in topic_lines(&self.server, nick, &self.name, state.topic.as_ref()) {
             client.deliver(&line);
         }
     }
 
-    fn deliver_names(&self, client: &Client, nick: &str) {
+    fn deliver_names(&self, state: &State, client: &Client, nick: &str) {
         let begin = || {
             // The `=` says that the channel is public.
             self.server
@@ -144,7 +201,7 @@ impl Room {
                 .param('=')
                 .param(&self.name)
         };
-        let nicks = self.members.values().map(|member| &*member.identity.nick);
+        let nicks = state.members.values().map(|member| &*member.identity.nick);
         for line in pack(begin, nicks) {
             client.deliver(&line);
         }
@@ -199,10 +256,12 @@ impl Handler<Join> for Room {
             client: client.clone(),
             identity: Arc::clone(&identity),
         };
-        self.members.insert(client.id(), member);
-        self.deliver(&line);
-        self.deliver_topic(&client, &identity.nick);
-        self.deliver_names(&client, &identity.nick);
+        let mut next = self.change();
+        next.members.insert(client.id(), member);
+        next.deliver(&line);
+        self.deliver_topic(&next, &client, &identity.nick);
+        self.deliver_names(&next, &client, &identity.nick);
+        self.keep(next);
     }
 }
 
@@ -210,8 +269,10 @@ impl Handler<Part> for Room {
     type Reply = ();
 
     fn handle(&mut self, part: Part, _ctx: &mut Context<Self>) {
-        self.deliver(&part.line);
-        self.members.remove(&part.id);
+        self.state.deliver(&part.line);
+        let mut next = self.change();
+        next.members.remove(&part.id);
+        self.keep(next);
     }
 }
 
@@ -219,7 +280,7 @@ impl Handler<Say> for Room {
     type Reply = ();
 
     fn handle(&mut self, say: Say, _ctx: &mut Context<Self>) {
-        for (id, member) in &self.members {
+        for (id, member) in &self.state.members {
             if *id != say.from {
                 member.client.deliver(&say.line);
             }
@@ -231,11 +292,13 @@ impl Handler<Rename> for Room {
     type Reply = Told;
 
     fn handle(&mut self, rename: Rename, _ctx: &mut Context<Self>) -> Told {
-        if let Some(member) = self.members.get_mut(&rename.id) {
+        let mut next = self.change();
+        if let Some(member) = next.members.get_mut(&rename.id) {
             member.identity = rename.identity;
         }
         let mut told = rename.told;
-        self.tell(&rename.line, &mut told);
+        next.tell(&rename.line, &mut told);
+        self.keep(next);
         told
     }
 }
@@ -244,9 +307,11 @@ impl Handler<Quit> for Room {
     type Reply = Told;
 
     fn handle(&mut self, quit: Quit, _ctx: &mut Context<Self>) -> Told {
-        self.members.remove(&quit.id);
+        let mut next = self.change();
+        next.members.remove(&quit.id);
         let mut told = quit.told;
-        self.tell(&quit.line, &mut told);
+        next.tell(&quit.line, &mut told);
+        self.keep(next);
         told
     }
 }
@@ -255,8 +320,10 @@ impl Handler<SetTopic> for Room {
     type Reply = ();
 
     fn handle(&mut self, set: SetTopic, _ctx: &mut Context<Self>) {
-        self.topic = set.topic;
-        self.deliver(&set.line);
+        self.state.deliver(&set.line);
+        let mut next = self.change();
+        next.topic = set.topic;
+        self.keep(next);
     }
 }
 
@@ -264,7 +331,7 @@ impl Handler<ListNames> for Room {
     type Reply = ();
 
     fn handle(&mut self, list: ListNames, _ctx: &mut Context<Self>) {
-        self.deliver_names(&list.client, &list.nick);
+        self.deliver_names(&self.state, &list.client, &list.nick);
     }
 }
 
@@ -272,7 +339,8 @@ impl Handler<GetMembers> for Room {
     type Reply = Vec<Arc<Identity>>;
 
     fn handle(&mut self, _: GetMembers, _ctx: &mut Context<Self>) -> Self::Reply {
-        self.members
+        self.state
+            .members
             .values()
             .map(|member| Arc::clone(&member.identity))
             .collect()
@@ -284,9 +352,9 @@ impl Handler<GetSummary> for Room {
 
     fn handle(&mut self, _: GetSummary, _ctx: &mut Context<Self>) -> Summary {
         Summary {
-            created: self.created,
-            topic: self.topic.clone(),
-            member_count: self.members.len(),
+            created: self.state.created,
+            topic: self.state.topic.clone(),
+            member_count: self.state.members.len(),
         }
     }
 }

@@ -8,7 +8,12 @@
 //! A session waits for rooms, for the directory and for its own outbox, and none of these waits
 //! for a session. So a client that floods, asks for long lists or does not read delays nobody but
 //! itself.
+//!
+//! A room may fail at a message and come back as it was before. Then the session tells its client
+//! that nothing came of the line. Only what must not be missing in the room, a new nick or the
+//! goodbye, is asked for once more.
 
+mod crash;
 mod messages;
 mod queries;
 mod registration;
@@ -163,6 +168,7 @@ impl Session {
             "MOTD" => self.motd(params),
             "LUSERS" => self.lusers(),
             "VERSION" => self.version(params),
+            _ if Some(&command) == self.server.options.crash_command.as_ref() => self.crash(params),
             _ => self.fail(numeric::ERR_UNKNOWNCOMMAND, &[message.command]),
         }
     }
@@ -224,8 +230,8 @@ impl Session {
             .map_err(|_| self.end(Goodbye::ServerFailed))
     }
 
-    /// Asks a room the client is in and waits for the answer. If the room has failed, the client
-    /// is told and is out of it.
+    /// Asks a room the client is in and waits for the answer. `None` if it has none, and the client
+    /// is told.
     fn request<M>(&mut self, name: &Folded, message: M) -> Result<Option<ReplyOf<Room, M>>, Ended>
     where
         M: Send + 'static,
@@ -234,11 +240,35 @@ impl Session {
         let Some(entrance) = self.rooms.get(name) else {
             return Ok(None);
         };
-        if let Ok(answer) = entrance.room.ask(message).wait() {
-            return Ok(Some(answer));
-        }
+        let outcome = entrance.room.ask(message).wait();
+        self.answer_of(name, outcome)
+    }
+
+    /// What a room has answered. If it has failed and comes back, nothing came of the request; if
+    /// it has ended, the client is out of it.
+    fn answer_of<R>(
+        &mut self,
+        name: &Folded,
+        outcome: Result<R, AskError>,
+    ) -> Result<Option<R>, Ended> {
+        let error = match outcome {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(error) => error,
+        };
+        let Some(entrance) = self.rooms.get(name) else {
+            return Ok(None);
+        };
         if self.link().is_closing() {
             return Err(Ended);
+        }
+        if let AskError::Panicked { .. } = error {
+            let line = LineWriter::from_source(self.server.name(), "FAIL")
+                .param('*')
+                .param("CHANNEL_FAILED")
+                .param(&entrance.name)
+                .text("The channel failed at this and is back as it was before");
+            self.write(line)?;
+            return Ok(None);
         }
         let line = LineWriter::from_source(self.server.name(), "KICK")
             .param(&entrance.name)
@@ -272,13 +302,13 @@ impl Session {
             let line = LineWriter::from_source(&self.identity.source(), "QUIT").text(&goodbye);
             let mut told = Told::from([id]);
             for entrance in std::mem::take(&mut self.rooms).into_values() {
-                let quit = Quit {
+                let quit = || Quit {
                     id,
                     line: line.clone(),
-                    told: std::mem::take(&mut told),
+                    told: told.clone(),
                 };
-                // A room that has failed has nobody to tell, and has taken the list with it.
-                told = entrance.room.ask(quit).wait().unwrap_or_default();
+                // A room that has ended has nobody to tell.
+                told = insist(&entrance.room, quit).unwrap_or(told);
             }
             // Fails only if the directory has ended, and then there is nothing to forget.
             let _ = self.directory.send(Forget(id));
@@ -367,6 +397,18 @@ impl Handler<Tick> for Session {
             self.leave();
             ctx.stop();
         }
+    }
+}
+
+/// Asks a room for what must not be missing there: once more if it fails at it.
+fn insist<M>(room: &Addr<Room>, message: impl Fn() -> M) -> Result<ReplyOf<Room, M>, AskError>
+where
+    M: Send + 'static,
+    Room: DeferredHandler<M>,
+{
+    match room.ask(message()).wait() {
+        Err(AskError::Panicked { .. }) => room.ask(message()).wait(),
+        outcome => outcome,
     }
 }
 

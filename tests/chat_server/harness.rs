@@ -43,6 +43,18 @@ impl Server {
         Self::spawn(command)
     }
 
+    /// Starts a server whose errors are for [`wait_with_errors`](Self::wait_with_errors).
+    pub(crate) fn start_with_errors_kept(arguments: &[&str]) -> Self {
+        let mut command = Command::new(&*PROGRAM);
+        command
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            // Nobody reads them before the end, so they have to be short.
+            .env("RUST_BACKTRACE", "0")
+            .stderr(Stdio::piped());
+        Self::spawn(command)
+    }
+
     /// Starts a server that may have `count` files and sockets open.
     pub(crate) fn start_with_descriptors(count: usize, arguments: &[&str]) -> Self {
         let mut command = Command::new("sh");
@@ -86,6 +98,18 @@ impl Server {
             .status()
             .expect("kill can be run");
         assert!(status.success());
+    }
+
+    /// As [`wait`](Self::wait), and returns besides what was printed to standard error.
+    pub(crate) fn wait_with_errors(mut self) -> (ExitStatus, String, String) {
+        let stderr = self.child.stderr.take();
+        let (status, output) = self.wait();
+        let mut errors = String::new();
+        stderr
+            .expect("the errors are kept")
+            .read_to_string(&mut errors)
+            .expect("the errors are UTF-8");
+        (status, output, errors)
     }
 
     /// Waits for the end. Returns the status and what was printed since the start.

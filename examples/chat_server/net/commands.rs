@@ -3,14 +3,17 @@
 use std::mem;
 use std::sync::{Mutex, PoisonError};
 
-use greenroom::ReplyTo;
+use greenroom::{Recipient, ReplyTo};
 use mio::Waker;
 
+use super::Input;
 use super::link::ClientId;
 
 /// A request to the poller.
 #[derive(Debug)]
 pub(crate) enum Command {
+    /// The connection has its session, which takes its first batch.
+    Opened(ClientId, Recipient<Input>),
     /// The session is through with its batch and takes another one.
     Credit(ClientId),
     /// Answer when the socket takes bytes again; drop the question if it never will.

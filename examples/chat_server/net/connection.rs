@@ -33,9 +33,7 @@ pub(super) enum Progress {
 pub(super) struct Connection {
     socket: Arc<TcpStream>,
     link: Arc<Link>,
-    /// `None` once the session has been told that the connection ends. What is read afterwards
-    /// is thrown away.
-    session: Option<Recipient<Input>>,
+    session: Session,
     lines: LineBuffer,
     /// The session takes a batch.
     has_credit: bool,
@@ -52,6 +50,16 @@ pub(super) struct Connection {
     is_at_end: bool,
 }
 
+/// The way to the session.
+enum Session {
+    /// It is being made.
+    Expected,
+    Open(Recipient<Input>),
+    /// It has been told that the connection ends, or will be when it is there. What is read
+    /// afterwards is thrown away.
+    Parted,
+}
+
 /// The last bytes, which the poller writes when the outbox has ended.
 enum Farewell {
     NotYet,
@@ -60,18 +68,13 @@ enum Farewell {
 }
 
 impl Connection {
-    pub(super) fn new(
-        socket: Arc<TcpStream>,
-        link: Arc<Link>,
-        session: Option<Recipient<Input>>,
-        line_bytes: usize,
-    ) -> Self {
+    pub(super) fn new(socket: Arc<TcpStream>, link: Arc<Link>, line_bytes: usize) -> Self {
         Self {
             socket,
             link,
-            session,
+            session: Session::Expected,
             lines: LineBuffer::new(line_bytes),
-            has_credit: true,
+            has_credit: false,
             is_readable: false,
             is_listed: false,
             is_writable: false,
@@ -85,11 +88,22 @@ impl Connection {
         &self.link
     }
 
-    /// Notes that there may be bytes to read. As the next two, returns whether the connection is
+    /// Notes that there may be bytes to read. As the next three, returns whether the connection is
     /// to be put on the list.
     pub(super) fn set_readable(&mut self) -> bool {
         self.is_readable = true;
         self.enlist()
+    }
+
+    /// Takes the session, and begins to read for it.
+    pub(super) fn open(&mut self, session: Recipient<Input>) -> bool {
+        if let Session::Parted = self.session {
+            // A session that has ended knows already.
+            let _ = session.try_send(Input::Closing);
+            return false;
+        }
+        self.session = Session::Open(session);
+        self.give_credit()
     }
 
     pub(super) fn give_credit(&mut self) -> bool {
@@ -99,15 +113,15 @@ impl Connection {
 
     /// Tells the session that the connection ends, and parts from it.
     pub(super) fn begin_closing(&mut self) -> bool {
-        if let Some(session) = self.session.take() {
-            // A session that has stopped knows already.
+        if let Session::Open(session) = mem::replace(&mut self.session, Session::Parted) {
+            // A session that has ended knows already.
             let _ = session.try_send(Input::Closing);
         }
         self.enlist()
     }
 
     fn enlist(&mut self) -> bool {
-        let may_read = self.has_credit || self.session.is_none();
+        let may_read = self.has_credit || matches!(self.session, Session::Parted);
         let is_new = self.is_readable && may_read && !self.is_listed;
         self.is_listed |= is_new;
         is_new
@@ -140,7 +154,7 @@ impl Connection {
     }
 
     fn pass_on(&mut self, bytes: &[u8]) {
-        let Some(session) = &self.session else {
+        let Session::Open(session) = &self.session else {
             return;
         };
         let mut received = Vec::new();

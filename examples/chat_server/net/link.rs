@@ -119,6 +119,13 @@ impl Link {
         self.goodbye.get().is_some()
     }
 
+    /// Has the poller write what is left of the last words, and the `ERROR` line. Only the first
+    /// call counts.
+    pub(crate) fn say_farewell(&self, mut unsent: Vec<u8>) {
+        unsent.extend_from_slice(self.error_line().as_bytes());
+        self.commands.push(Command::Farewell(self.id, unsent));
+    }
+
     /// The last line for the client. Without a reason to end it is a failure of this program
     /// that ends the connection.
     pub(super) fn error_line(&self) -> Line {

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use greenroom::{Actor, Addr, Context, Handler, StopReason};
 use mio::net::TcpStream;
 
-use super::commands::Command;
 use super::link::{Goodbye, Link};
 use super::readiness::{Readiness, Writable};
 use crate::protocol::Line;
@@ -76,11 +75,7 @@ impl Actor for Outbox {
     fn stopped(&mut self, _reason: &StopReason, _ctx: &mut Context<Self>) {
         // Has no effect if, as usual, there is a reason already.
         self.link.close(Goodbye::ServerFailed);
-        let mut farewell = mem::take(&mut self.unsent);
-        farewell.extend_from_slice(self.link.error_line().as_bytes());
-        self.link
-            .commands()
-            .push(Command::Farewell(self.link.id(), farewell));
+        self.link.say_farewell(mem::take(&mut self.unsent));
     }
 }
 

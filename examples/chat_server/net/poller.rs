@@ -47,20 +47,19 @@ pub(crate) struct Limits {
     pub(crate) send_buffer_bytes: usize,
 }
 
-/// A connection that was just accepted.
+/// A connection that was just accepted and needs a session.
 pub(crate) struct Arrival {
     pub(crate) socket: Arc<TcpStream>,
     pub(crate) link: Arc<Link>,
 }
 
-/// The state of the thread. `F` makes the session of a connection; it must not wait.
-pub(crate) struct Poller<F> {
+/// The state of the thread.
+pub(crate) struct Poller {
     poll: Poll,
     /// `None` once the server ends.
     listener: Option<TcpListener>,
     commands: Arc<Commands>,
     limits: Limits,
-    open_session: F,
     connections: HashMap<ClientId, Connection>,
     next_id: usize,
     /// Connections that may have bytes to read and may be read from, each once.
@@ -83,31 +82,22 @@ enum Accepting {
     PausedUntil(Instant),
 }
 
-impl<F> Poller<F>
-where
-    F: FnMut(Arrival) -> Option<Recipient<Input>>,
-{
+impl Poller {
     /// Prepares to serve `listener`. Nothing happens before [`run`](Self::run).
     ///
     /// # Errors
     ///
     /// The system has no descriptor for the poll or for the waker.
-    pub(crate) fn new(
-        mut listener: TcpListener,
-        limits: Limits,
-        make: impl FnOnce(&Arc<Commands>) -> F,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(mut listener: TcpListener, limits: Limits) -> io::Result<Self> {
         let poll = Poll::new()?;
         poll.registry()
             .register(&mut listener, LISTENER, Interest::READABLE)?;
         let commands = Arc::new(Commands::new(Waker::new(poll.registry(), WAKER)?));
-        let open_session = make(&commands);
         Ok(Self {
             poll,
             listener: Some(listener),
             commands,
             limits,
-            open_session,
             connections: HashMap::new(),
             next_id: 1,
             ready: VecDeque::new(),
@@ -124,12 +114,13 @@ where
     }
 
     /// Serves until [`Command::Shutdown`] and then until every connection has ended or a
-    /// second has passed.
+    /// second has passed. Who arrives is sent to `reception`, which is to answer with
+    /// [`Command::Opened`].
     ///
     /// # Errors
     ///
     /// The system refuses to wait for events. All connections are closed then.
-    pub(crate) fn run(mut self) -> io::Result<()> {
+    pub(crate) fn run(mut self, reception: &Recipient<Arrival>) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         loop {
             let timeout = self.timeout(Instant::now());
@@ -151,7 +142,7 @@ where
             }
             let now = Instant::now();
             self.give_up_late(now);
-            self.accept(now);
+            self.accept(now, reception);
             self.read_ready();
             if self
                 .end
@@ -209,6 +200,16 @@ where
 
     fn on_command(&mut self, command: Command) {
         match command {
+            Command::Opened(id, session) => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    if connection.open(session) {
+                        self.ready.push_back(id);
+                    }
+                } else {
+                    // The connection was given up while the session was made.
+                    let _ = session.try_send(Input::Closing);
+                }
+            }
             Command::Credit(id) => {
                 if let Some(connection) = self.connections.get_mut(&id)
                     && connection.give_credit()
@@ -282,7 +283,7 @@ where
         }
     }
 
-    fn accept(&mut self, now: Instant) {
+    fn accept(&mut self, now: Instant, reception: &Recipient<Arrival>) {
         match self.accepting {
             Accepting::Idle => return,
             Accepting::PausedUntil(time) if now < time => return,
@@ -296,7 +297,7 @@ where
             match listener.accept() {
                 Ok((socket, address)) => {
                     self.is_short = false;
-                    self.admit(socket, address.ip());
+                    self.admit(socket, address.ip(), reception);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     self.accepting = Accepting::Idle;
@@ -312,7 +313,7 @@ where
         self.listener = Some(listener);
     }
 
-    fn admit(&mut self, mut socket: TcpStream, address: IpAddr) {
+    fn admit(&mut self, mut socket: TcpStream, address: IpAddr, reception: &Recipient<Arrival>) {
         let refused_count = self
             .connections
             .len()
@@ -337,23 +338,21 @@ where
         }
         let link = Arc::new(Link::new(id, host(address), self.commands()));
         let socket = Arc::new(socket);
-        let session = if self.connections.len() >= self.limits.connections {
-            link.close(Goodbye::ServerFull);
-            None
-        } else {
-            (self.open_session)(Arrival {
-                socket: Arc::clone(&socket),
-                link: Arc::clone(&link),
-            })
-        };
-        let is_refused = session.is_none();
-        let farewell = link.error_line();
-        let mut connection = Connection::new(socket, link, session, self.limits.line_bytes);
-        if is_refused {
-            connection.link().close(Goodbye::ServerFailed);
-            connection.say_farewell(farewell.as_bytes().to_vec());
-        }
+        let is_full = self.connections.len() >= self.limits.connections;
+        let connection = Connection::new(
+            Arc::clone(&socket),
+            Arc::clone(&link),
+            self.limits.line_bytes,
+        );
         self.connections.insert(id, connection);
+        if is_full {
+            link.close(Goodbye::ServerFull);
+            link.say_farewell(Vec::new());
+        } else if let Err(refused) = reception.try_send(Arrival { socket, link }) {
+            let Arrival { link, .. } = refused.into_inner();
+            link.close(Goodbye::ServerFailed);
+            link.say_farewell(Vec::new());
+        }
     }
 
     /// Says once why nobody is accepted, and waits a little: trying again at once would fail at

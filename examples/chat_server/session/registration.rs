@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use greenroom::Context;
 
-use super::{Ended, Session, given};
+use super::{Ended, Session, given, insist};
 use crate::client::Identity;
 use crate::directory::{Claim, Settle};
 use crate::protocol::{Folded, LineWriter, cut, is_nick, numeric, user_name};
@@ -123,13 +123,17 @@ impl Session {
         let mut told = Told::from([id]);
         let names: Vec<_> = self.rooms.keys().cloned().collect();
         for name in names {
-            let rename = Rename {
+            let Some(entrance) = self.rooms.get(&name) else {
+                continue;
+            };
+            let rename = || Rename {
                 id,
                 identity: Arc::clone(&identity),
                 line: line.clone(),
-                told: std::mem::take(&mut told),
+                told: told.clone(),
             };
-            told = self.request(&name, rename)?.unwrap_or_default();
+            let outcome = insist(&entrance.room, rename);
+            told = self.answer_of(&name, outcome)?.unwrap_or(told);
         }
         self.consult(Settle { id, identity })
     }

@@ -53,13 +53,18 @@ impl Session {
         let line = LineWriter::from_source(&self.identity.source(), "JOIN")
             .param(&entrance.name)
             .end();
+        let id = self.client.id();
         self.rooms.insert(folded.clone(), entrance);
         let join = Join {
             client: self.client.clone(),
             identity: Arc::clone(&self.identity),
             line,
         };
-        self.request(&folded, join)?;
+        let joined = self.request(&folded, join)?;
+        // If the room has ended the client is out of it already.
+        if joined.is_none() && self.rooms.remove(&folded).is_some() {
+            self.consult(Leave { id, name: folded })?;
+        }
         self.pace()
     }
 
@@ -92,9 +97,8 @@ impl Session {
             None => line.end(),
         };
         let id = self.client.id();
-        self.request(name, Part { id, line })?;
-        // If the room has failed the client is out of it already.
-        if self.rooms.remove(name).is_some() {
+        let parted = self.request(name, Part { id, line })?;
+        if parted.is_some() && self.rooms.remove(name).is_some() {
             self.consult(Leave {
                 id,
                 name: name.clone(),
