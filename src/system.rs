@@ -363,7 +363,7 @@ impl SystemBuilder {
 
     /// How many stacks the pool may have: one for each worker, one for each handler that waits,
     /// some that workers and threads outside keep for the next; so not below the number of
-    /// workers. Beyond it a wait is refused with [`WaitError::NoStack`]. The default is 16,384. A
+    /// workers. Beyond it a wait is refused with [`WaitError::NoStack`](crate::WaitError::NoStack). The default is 16,384. A
     /// stack needs two memory mappings, so these need half of what Linux gives a process by
     /// default.
     pub fn max_stacks(mut self, stacks: usize) -> Self {
@@ -374,7 +374,7 @@ impl SystemBuilder {
     /// How many threads there may be for closures that block, started when they are needed; see
     /// [`Context::blocking`](crate::Context::blocking). Beyond them closures are queued. The
     /// default is 512. With 0, handlers of the pool that would block get
-    /// [`WaitError::NoThread`].
+    /// [`WaitError::NoThread`](crate::WaitError::NoThread).
     pub fn max_blocking_threads(mut self, threads: usize) -> Self {
         self.max_blocking_threads = threads;
         self

@@ -161,7 +161,9 @@ fn end_one(progress: &Mutex<Progress>, number: usize, outcome: TaskOutcome) {
         progress.ended[number] = Some(outcome);
         progress.waker.take()
     };
-    waker.map(wake_quietly);
+    if let Some(waker) = waker {
+        wake_quietly(waker);
+    }
 }
 
 /// The tasks of a phase that have begun.

@@ -102,7 +102,7 @@ impl Handler<Entry> for Boss {
 
     fn handle(&mut self, entry: Entry, _: &mut Context<Self>) {
         let log = self.log.as_ref().expect("it has started");
-        log.send(entry).ok().expect("the child is there");
+        log.send(entry).expect("the child is there");
     }
 }
 
@@ -112,7 +112,7 @@ fn children_are_there_until_their_parent_has_drained() {
         let boss = stepper.system().spawn(Boss { log: None });
         stepper.run();
         for number in 0..200 {
-            boss.try_send(Entry(number)).ok().expect("there is room");
+            boss.try_send(Entry(number)).expect("there is room");
         }
         let report = stepper.system().shutdown(LIMIT);
         assert!(report.is_clean(), "{report}");
@@ -132,7 +132,7 @@ fn who_is_stuck_is_named_below_those_who_wait_for_it() {
     tree.child(inner.into_spec("inner")).unwrap();
     tree.start().unwrap();
     let (hold, held) = gate();
-    stuck.send::<Hold>(hold).ok().expect("there is room");
+    stuck.send::<Hold>(hold).expect("there is room");
     held.wait_until_held();
     let of_shutdown = system.clone();
     let ended = std::thread::spawn(move || of_shutdown.shutdown(Duration::from_secs(2)));

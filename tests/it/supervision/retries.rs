@@ -65,7 +65,7 @@ fn a_message_is_tried_again_before_those_that_are_queued() {
         let clumsy = tree.child(spec.retry::<Job>(2)).expect("it can be spawned");
         tree.start().expect("it starts");
         for number in 0..5 {
-            clumsy.try_send(Job(number)).ok().expect("there is room");
+            clumsy.try_send(Job(number)).expect("there is room");
         }
         stepper.run();
         assert_eq!(*done.lock().unwrap(), [0, 1, 2, 3, 4]);
@@ -83,7 +83,7 @@ fn a_message_that_was_tried_often_enough_is_a_dead_letter() {
         tree = tree.intensity(Intensity::UNLIMITED);
         let clumsy = tree.child(spec.retry::<Job>(2)).expect("it can be spawned");
         tree.start().expect("it starts");
-        clumsy.try_send(Job(7)).ok().expect("there is room");
+        clumsy.try_send(Job(7)).expect("there is room");
         stepper.run();
         assert_eq!(tries.lock().unwrap()[&7], 3, "once, and two retries");
         assert!(done.lock().unwrap().is_empty());
@@ -102,8 +102,8 @@ fn a_message_that_waits_for_the_next_life_counts_as_queued() {
         let spec = spec.retry::<Job>(1).backoff(backoff);
         let clumsy = tree.child(spec).expect("it can be spawned");
         tree.start().expect("it starts");
-        clumsy.try_send(Job(1)).ok().expect("there is room");
-        clumsy.try_send(Job(2)).ok().expect("there is room");
+        clumsy.try_send(Job(1)).expect("there is room");
+        clumsy.try_send(Job(2)).expect("there is room");
         stepper.run();
         let snapshot = stepper.system().snapshot();
         let counts = snapshot.actors[0].counts;
@@ -139,7 +139,7 @@ fn a_temporary_child_tries_nothing_again() {
         let spec = spec.retry::<Job>(5).restart(Restart::Temporary);
         let clumsy = tree.child(spec).expect("it can be spawned");
         tree.start().expect("it starts");
-        clumsy.try_send(Job(1)).ok().expect("there is room");
+        clumsy.try_send(Job(1)).expect("there is room");
         stepper.run();
         assert_eq!(tries.lock().unwrap()[&1], 1);
         assert_eq!(stepper.system().snapshot().totals.dead_lettered, 1);
@@ -175,7 +175,7 @@ fn a_message_whose_clone_panics_is_handled_once() {
             .child(spec.retry::<Unique>(1))
             .expect("it can be spawned");
         tree.start().expect("it starts");
-        clumsy.try_send(Unique).ok().expect("there is room");
+        clumsy.try_send(Unique).expect("there is room");
         stepper.run();
         assert_eq!(*done.lock().unwrap(), [99]);
     });

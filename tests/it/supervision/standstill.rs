@@ -34,7 +34,7 @@ fn note(notes: &Addr<Log>, answer: &Result<&'static str, AskError>) {
         Err(AskError::Wait(WaitError::Interrupted)) => INTERRUPTED,
         Err(other) => panic!("it was neither answered nor interrupted: {other}"),
     };
-    notes.try_send(Entry(what)).ok().expect("there is room");
+    notes.try_send(Entry(what)).expect("there is room");
 }
 
 /// Panics at its first question, and answers those that come later.
@@ -85,9 +85,9 @@ fn a_child_that_is_stopped_does_not_wait_for_an_earlier_sibling_that_is_down() {
         };
         let curious = tree.child(ChildSpec::new("curious", make)).unwrap();
         let supervisor = tree.start().unwrap();
-        sulky.try_send(Sulk).ok().expect("there is room");
+        sulky.try_send(Sulk).expect("there is room");
         for _ in 0..3 {
-            curious.try_send(Inquire).ok().expect("there is room");
+            curious.try_send(Inquire).expect("there is room");
         }
         // No time passes, so nobody waits for a stop timeout.
         stepper.run();
@@ -106,7 +106,7 @@ impl Actor for Head {
     fn started(&mut self, ctx: &mut Context<Self>) {
         let (head, notes) = (ctx.addr(), self.notes.clone());
         let limb = ctx.spawn_child(Limb { head, notes });
-        limb.try_send(Inquire).ok().expect("there is room");
+        limb.try_send(Inquire).expect("there is room");
     }
 }
 
@@ -152,7 +152,7 @@ fn a_child_does_not_wait_for_its_parent_that_waits_for_its_end() {
         let head = ChildSpec::new("head", move || Head { notes: to.clone() });
         let head = tree.child(head).unwrap();
         // It is queued before the child can ask.
-        head.try_send(Sulk).ok().expect("there is room");
+        head.try_send(Sulk).expect("there is room");
         let begun = stepper.clock().now();
         tree.start().unwrap();
         stepper.advance(Duration::from_secs(1));
