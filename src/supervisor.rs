@@ -54,6 +54,7 @@ use request::Begun;
 /// | [`Addr::restart`] | `Restarted` | handled | restarted | restarted | refused |
 /// | [`Addr::remove`] | `Removed` | handled | ends | ends | ends |
 /// | its parent or supervisor ends | `ParentEnded` | handled | ends | ends | ends |
+/// | its supervisor fails, and is supervised itself | `Restarted` | handled | restarted with it, or ends as `ParentEnded` | as before | ends as `ParentEnded` |
 /// | the system shuts down | `Shutdown` | handled, and the queue if it drains | ends | ends | ends |
 /// | it does not stop within its stop timeout | `Killed` | as by `kill` | as it was to | as it was to | ends |
 /// | nor within a second after that | `Stuck` | its handler goes on; the actor ends when it returns | given up, and the supervisor with it | given up, and the supervisor with it | given up |
