@@ -283,16 +283,10 @@ impl SupervisorBuilder {
             supervision: self.supervision.take().expect("it is consumed once"),
             post: self.post.clone(),
         };
-        // Should it not be spawned, its children end.
-        let kin = Arc::new(Mutex::new(supervisor.supervision.kin()));
+        let (post, household) = (self.post.clone(), supervisor.supervision.household());
         let spawned = spawner
             .name_if_none("supervisor")
-            .spawn_prepared(supervisor, |cell| {
-                let kin = std::mem::take(&mut *kin.lock());
-                adopt(&self.post, cell, kin);
-            });
-        let orphans = std::mem::take(&mut *kin.lock()).kin;
-        end_all(orphans.into_iter().map(|(_, kin)| kin.cell));
+            .spawn_prepared(supervisor, move |cell| adopt(&post, cell, household));
         Ok(spawned?)
     }
 
@@ -301,47 +295,51 @@ impl SupervisorBuilder {
     /// By default it may take infinitely long to stop, since its own children have limits.
     pub fn into_spec(mut self, id: impl Into<Arc<str>>) -> ChildSpec<Supervisor> {
         let supervision = self.supervision.take().expect("it is consumed once");
-        let kin = supervision.kin();
+        let household = supervision.household();
         *self.post.between.lock() = Some(supervision);
         let (maker, adopter) = (self.post.clone(), self.post.clone());
         let factory = Box::new(move || Ok(Supervisor::over(maker.clone())));
         let mut spec = ChildSpec::begin(id, factory, OnThread::Pool);
         spec.kind = ChildKind::Supervisor;
         spec.stop_timeout = StopTimeout::Infinite;
-        spec.prepare = Some(Box::new(move |cell| adopt(&adopter, cell, kin)));
+        spec.prepare = Some(Box::new(move |cell| adopt(&adopter, cell, household)));
         spec
     }
 }
 
-/// The children that a supervisor is to have, by their places.
+/// The children that a supervisor is to have, by their places. They end if there is never to be
+/// such a supervisor.
 #[derive(Default)]
-pub(crate) struct Household {
+struct Household {
     kin: Vec<(u64, Kin)>,
     together: bool,
 }
 
+impl Drop for Household {
+    fn drop(&mut self) {
+        let orphans = std::mem::take(&mut self.kin).into_iter().rev();
+        orphans.for_each(|(_, kin)| kin.cell.end(END, StopReason::ParentEnded));
+    }
+}
+
 /// Makes the children those of this cell.
-fn adopt(post: &Post, cell: &Arc<Cell<Supervisor>>, household: Household) {
+fn adopt(post: &Post, cell: &Arc<Cell<Supervisor>>, mut household: Household) {
     let set = post.supervisor.set(Arc::downgrade(cell));
     set.expect("a supervisor has one cell");
+    let kin = std::mem::take(&mut household.kin);
     cell.core().with_rare(|rare| {
         rare.family.together = household.together;
-        for (place, kin) in household.kin {
+        for (place, kin) in kin {
             let joined = rare.family.join(place, kin);
             debug_assert!(joined, "it has not ended");
         }
     });
 }
 
-fn end_all(cells: impl Iterator<Item = Arc<dyn Target>>) {
-    cells.for_each(|cell| cell.end(END, StopReason::ParentEnded));
-}
-
 impl Drop for SupervisorBuilder {
     fn drop(&mut self) {
         if let Some(supervision) = self.supervision.take() {
-            let kin = supervision.kin().kin;
-            end_all(kin.into_iter().rev().map(|(_, kin)| kin.cell));
+            drop(supervision.household());
         }
     }
 }

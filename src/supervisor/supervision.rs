@@ -132,7 +132,7 @@ impl Supervision {
         Ok((place, addr))
     }
 
-    pub(super) fn kin(&self) -> Household {
+    pub(super) fn household(&self) -> Household {
         let kin = self
             .children
             .iter()
