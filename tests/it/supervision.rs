@@ -1,6 +1,7 @@
 //! Supervisors: who is started again, when and in which order; what stays over a restart.
 
 mod contract;
+mod requests;
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
