@@ -159,14 +159,11 @@ impl Family {
         std::mem::replace(&mut self.timer, timer)
     }
 
-    /// Whether there are no children, nor any on their way out.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.kin.is_empty() && self.stopping.is_none()
-    }
-
-    /// Lets no children come any more.
-    pub(super) fn close(&mut self) {
-        self.closed = true;
+    /// If there are no children, nor any on their way out, lets none come any more.
+    pub(super) fn close_if_quiet(&mut self) -> bool {
+        let is_quiet = self.kin.is_empty() && self.stopping.is_none();
+        self.closed |= is_quiet;
+        is_quiet
     }
 
     /// All are seen off but those that are stuck, of whom the family knows no more. Returns the

@@ -27,9 +27,18 @@ struct Shared {
 
 enum State {
     Set(TimerKey),
-    /// Due; an interval sets it again.
-    Firing,
+    /// Due, or not set yet; an interval sets it again. Until then the actor keeps the old key, if
+    /// there was one, and its end takes that away.
+    Firing(Option<TimerKey>),
     Over,
+}
+
+/// What comes after a timer has fired.
+#[derive(Clone, Copy)]
+enum Then {
+    Over,
+    /// It is set again.
+    Again,
 }
 
 impl Timer {
@@ -38,7 +47,7 @@ impl Timer {
         Self(Arc::new(Shared {
             timers: cell.core().runtime.timers.clone(),
             owner,
-            state: Mutex::new(State::Firing),
+            state: Mutex::new(State::Firing(None)),
         }))
     }
 
@@ -55,57 +64,74 @@ impl Timer {
                 let owner = self.0.owner.upgrade();
                 owner.is_some_and(|owner| owner.forget_timer(key))
             }
-            State::Firing => true,
+            State::Firing(key) => {
+                let owner = key.and_then(|key| Some((key, self.0.owner.upgrade()?)));
+                owner.is_none_or(|(key, owner)| owner.forget_timer(key))
+            }
             State::Over => false,
         }
     }
 
-    /// Has `fire` called at `due`, unless the timer is cancelled or its actor ends. Meanwhile the
-    /// state is `then`.
+    /// Has `fire` called at `due`, unless the timer is cancelled or this life of its actor ends.
     fn set<A: Actor>(
         &self,
         cell: &Arc<Cell<A>>,
         due: Instant,
-        then: State,
+        then: Then,
         fire: impl FnOnce(&Arc<Cell<A>>) + Send + 'static,
     ) {
         let mut state = self.0.state.lock();
-        if matches!(*state, State::Over) {
+        let State::Firing(last) = *state else {
             return;
-        }
+        };
         let this = self.clone();
         let weak = Arc::downgrade(cell);
         let action = Action::Run(Box::new(move || this.fire(&weak, then, fire)));
         let key = self.0.timers.set(due, action);
-        *state = State::Set(key);
-        cell.core().with_rare(|rare| rare.timers.insert(key));
+        let goes_on = cell.core().with_rare(|rare| {
+            let goes_on = last.is_none_or(|last| rare.timers.remove(&last));
+            goes_on && rare.timers.insert(key)
+        });
+        *state = if goes_on { State::Set(key) } else { State::Over };
+        drop(state);
+        if !goes_on {
+            self.0.timers.cancel(key);
+        }
     }
 
-    fn fire<A: Actor>(&self, cell: &Weak<Cell<A>>, then: State, fire: impl FnOnce(&Arc<Cell<A>>)) {
+    fn fire<A: Actor>(&self, cell: &Weak<Cell<A>>, then: Then, fire: impl FnOnce(&Arc<Cell<A>>)) {
         let key = {
             let mut state = self.0.state.lock();
             let State::Set(key) = *state else {
                 // Cancelled in the last moment.
                 return;
             };
-            *state = then;
+            *state = match then {
+                Then::Over => State::Over,
+                Then::Again => State::Firing(Some(key)),
+            };
             key
         };
         let cell = cell.upgrade();
-        let cell = cell.filter(|cell| !cell.core().mailbox.queue().is_closed());
-        let Some(cell) = cell else {
-            *self.0.state.lock() = State::Over;
-            return;
-        };
-        cell.core().with_rare(|rare| rare.timers.remove(&key));
-        fire(&cell);
+        let cell = cell.filter(|cell| {
+            // The end of a life has taken the keys of its timers.
+            let is_of_this_life = cell.core().with_rare(|rare| match then {
+                Then::Over => rare.timers.remove(&key),
+                Then::Again => rare.timers.contains(&key),
+            });
+            is_of_this_life && !cell.core().mailbox.queue().is_closed()
+        });
+        match cell {
+            Some(cell) => fire(&cell),
+            None => *self.0.state.lock() = State::Over,
+        }
     }
 }
 
 impl fmt::Debug for Timer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match *self.0.state.lock() {
-            State::Set(_) | State::Firing => "set",
+            State::Set(_) | State::Firing(_) => "set",
             State::Over => "over",
         };
         f.debug_tuple("Timer").field(&state).finish()
@@ -119,7 +145,7 @@ where
 {
     let runtime = &cell.core().runtime;
     let timer = Timer::new(cell);
-    timer.set(cell, later(runtime.now(), delay), State::Over, |cell| {
+    timer.set(cell, later(runtime.now(), delay), Then::Over, |cell| {
         cell.deliver(Envelope::new::<A, M>(message, None));
     });
     timer
@@ -161,7 +187,7 @@ struct Interval<F, M> {
 impl<F: FnMut() -> M + Send + 'static, M: Send + 'static> Interval<F, M> {
     fn set<A: DeferredHandler<M>>(self, cell: &Arc<Cell<A>>) {
         let timer = self.timer.clone();
-        timer.set(cell, self.due, State::Firing, move |cell| self.fire(cell));
+        timer.set(cell, self.due, Then::Again, move |cell| self.fire(cell));
     }
 
     fn fire<A: DeferredHandler<M>>(mut self, cell: &Arc<Cell<A>>) {
