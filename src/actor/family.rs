@@ -172,9 +172,10 @@ impl Family {
         self.kin.is_empty() && self.stopping.is_none()
     }
 
-    /// Lets no children come any more.
-    pub(super) fn close(&mut self) {
-        self.closed = true;
+    /// If it is quiet, lets no children come any more.
+    pub(super) fn close_if_quiet(&mut self) -> bool {
+        self.closed |= self.is_quiet();
+        self.is_quiet()
     }
 
     /// All are seen off but those that are stuck, of whom the family knows no more. Returns the

@@ -377,7 +377,9 @@ impl<A: Actor> Runner<'_, A> {
         if orders & SHUTDOWN_STOP != 0 {
             return Some(StopReason::Shutdown);
         }
-        (orders & FALL != 0).then_some(StopReason::Restarted)
+        // One that ends for good does not fall: it was drained, say, and handles its queue.
+        let falls = orders & FALL != 0 && !self.core().mailbox.queue().is_closed();
+        falls.then_some(StopReason::Restarted)
     }
 
     /// Does what the signals ask for whose turn has come. Returns the reason if one of them ends

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{RemoveError, RestartError, StartError};
 use crate::actor::{ReplyTo, Stopping};
@@ -30,7 +30,25 @@ pub(super) struct Operation {
     pub(super) delay: Duration,
     /// Those who are still to be started, in order.
     pub(super) to_start: VecDeque<u64>,
-    pub(super) timer: Option<TimerKey>,
+    /// Those who asked for a restart that was put off, with the child's place.
+    pub(super) askers: Vec<(u64, ReplyTo<Result<(), RestartError>>)>,
+    /// When it is looked at again, if nothing happens before.
+    pub(super) timer: Option<(Instant, TimerKey)>,
+}
+
+impl Operation {
+    /// Whether it waits between stopping and starting.
+    pub(super) fn is_put_off(&self) -> bool {
+        matches!(self.step, Step::Delayed) && !self.delay.is_zero()
+    }
+
+    /// Answers those who asked for the restart of this child.
+    pub(super) fn answer(&mut self, place: u64, restarted: &Result<(), RestartError>) {
+        let is_about = |asker: &mut (u64, _)| asker.0 == place;
+        for (_, reply) in self.askers.extract_if(.., is_about) {
+            reply.send(restarted.clone());
+        }
+    }
 }
 
 pub(super) enum Step {

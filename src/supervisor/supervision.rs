@@ -16,12 +16,12 @@ use crate::actor::{
     leave, stage,
 };
 use crate::error::{Escalation, GaveUpBecause, SpawnError, StopReason};
-use crate::id::ActorId;
 use crate::restart::{
     Attempts, AutoShutdown, Backoff, History, Intensity, Restart, StopTimeout, Strategy,
 };
 use crate::runtime::Runtime;
 use crate::time::{Action, later};
+use crate::waits::Identity;
 
 /// A child, as its supervisor knows it.
 pub(super) struct Child {
@@ -177,7 +177,7 @@ impl Supervision {
     pub(super) fn end_life(&mut self, ctx: &mut Context<Supervisor>) {
         let timers = &ctx.cell().core().runtime.timers;
         for operation in std::mem::take(&mut self.operations) {
-            operation.timer.map(|timer| timers.cancel(timer));
+            operation.timer.map(|(_, timer)| timers.cancel(timer));
         }
         // Whoever waits is told that this life has ended.
         self.pending.clear();
@@ -205,10 +205,6 @@ impl Supervision {
         reply: ReplyTo<Result<StopReason, RemoveError>>,
         ctx: &mut Context<Supervisor>,
     ) {
-        let place = self.places.get(&id).copied();
-        if let Some(place) = place {
-            self.withdraw_delayed(place);
-        }
         self.pending.push_back(Pending::Remove(id, reply));
         self.go_on(ctx);
     }
@@ -219,10 +215,6 @@ impl Supervision {
         reply: ReplyTo<Result<(), RestartError>>,
         ctx: &mut Context<Supervisor>,
     ) {
-        let place = self.places.get(&id).copied();
-        if let Some(place) = place {
-            self.cut_delay_short(place);
-        }
         self.pending.push_back(Pending::Restart(id, reply));
         self.go_on(ctx);
     }
@@ -262,10 +254,12 @@ impl Supervision {
     }
 
     pub(super) fn count(&self) -> Children {
+        let is_up =
+            |(place, child): &(&u64, &Child)| self.state_of(**place, child) == ChildState::Up;
         let children = self.children.values();
         Children {
             all: self.children.len(),
-            up: children.clone().filter(|child| child.up).count(),
+            up: self.children.iter().filter(is_up).count(),
             supervisors: children
                 .filter(|child| child.kind == ChildKind::Supervisor)
                 .count(),
@@ -326,6 +320,10 @@ impl Supervision {
         ctx: &mut Context<Supervisor>,
     ) {
         let operation = self.operations.remove(index);
+        for (_, reply) in operation.askers {
+            let reason = reason.clone();
+            reply.send(Err(RestartError::Failed { reason }));
+        }
         let child = &self.children[&place];
         match operation.why {
             Why::Begin => {
@@ -359,6 +357,10 @@ impl Supervision {
         if let Some(index) = self.operation_on(place) {
             let operation = &mut self.operations[index];
             operation.to_start.retain(|next| *next != place);
+            let failed = RestartError::Failed {
+                reason: reason.clone(),
+            };
+            operation.answer(place, &Err(failed));
             let is_starting =
                 matches!(operation.step, Step::Starting(starting) if starting == place);
             match (&mut operation.why, &operation.step) {
@@ -366,16 +368,21 @@ impl Supervision {
                     *ended = Some(reason);
                     of_itself = false;
                 }
+                (Why::Restart(_), _) => {
+                    self.set_timer(index, None, ctx);
+                    if let Why::Restart(reply) = self.operations.remove(index).why {
+                        let reason = reason.clone();
+                        reply.send(Err(RestartError::Failed { reason }));
+                    }
+                }
                 (_, Step::Stopping(_)) => of_itself = false,
                 (Why::Begin, _) if is_starting => {
                     self.operations.remove(index);
                     self.give_up(place, reason, GaveUpBecause::Start, ctx);
                 }
-                (Why::Add(_) | Why::Restart(_), _) if is_starting => {
-                    match self.operations.remove(index).why {
-                        Why::Add(added) => added(Err(StartError::Ended { reason })),
-                        Why::Restart(reply) => reply.send(Err(RestartError::Failed { reason })),
-                        _ => unreachable!("matched above"),
+                (Why::Add(_), _) if is_starting => {
+                    if let Why::Add(added) = self.operations.remove(index).why {
+                        added(Err(StartError::Ended { reason }));
                     }
                 }
                 _ => {}
@@ -409,8 +416,12 @@ impl Supervision {
     /// The time of an operation has come.
     fn timer(&mut self, number: u64, ctx: &mut Context<Supervisor>) {
         let mut operations = self.operations.iter_mut();
-        if let Some(operation) = operations.find(|operation| operation.number == number) {
-            operation.timer = None;
+        let operation = operations.find(|operation| operation.number == number);
+        // One that was cancelled in the last moment may still come.
+        let is_due = |timer: &mut (Instant, _)| timer.0 <= ctx.now();
+        if let Some(operation) = operation
+            && operation.timer.take_if(is_due).is_some()
+        {
             if let Step::Delayed = operation.step {
                 operation.delay = Duration::ZERO;
             }
@@ -418,22 +429,38 @@ impl Supervision {
         }
     }
 
-    /// A child is to be removed whose restart is put off: it takes no part in that any more.
-    fn withdraw_delayed(&mut self, place: u64) {
-        if let Some(index) = self.operation_on(place) {
-            let operation = &mut self.operations[index];
-            if let Step::Delayed = operation.step {
-                operation.to_start.retain(|next| *next != place);
-                operation.places.remove(&place);
-            }
-        }
+    /// The operation that puts off the restart of this child.
+    fn putting_off(&mut self, place: u64) -> Option<&mut Operation> {
+        let mut operations = self.operations.iter_mut();
+        operations.find(|operation| operation.is_put_off() && operation.places.contains(&place))
     }
 
-    fn cut_delay_short(&mut self, place: u64) {
-        if let Some(index) = self.operation_on(place) {
-            let operation = &mut self.operations[index];
-            if let Step::Delayed = operation.step {
+    /// Serves a request about a child whose restart is put off: one that is to be removed takes no
+    /// part in that any more, and one that is to be restarted does not wait any longer. Gives back
+    /// what is still to be done.
+    fn look_at_put_off(&mut self, pending: Pending) -> Option<Pending> {
+        let place = match &pending {
+            Pending::Remove(id, _) | Pending::Restart(id, _) => self.places.get(id).copied(),
+            Pending::Failed { .. } | Pending::Begin(..) => None,
+        };
+        let put_off = place.and_then(|place| Some((place, self.putting_off(place)?)));
+        let Some((place, operation)) = put_off else {
+            return Some(pending);
+        };
+        match pending {
+            Pending::Restart(_, reply) => {
                 operation.delay = Duration::ZERO;
+                operation.askers.push((place, reply));
+                None
+            }
+            pending => {
+                operation.to_start.retain(|next| *next != place);
+                operation.places.remove(&place);
+                let removed = RestartError::Failed {
+                    reason: StopReason::Removed,
+                };
+                operation.answer(place, &Err(removed));
+                Some(pending)
             }
         }
     }
@@ -443,12 +470,21 @@ impl Supervision {
         let mut blocked = BTreeSet::new();
         let mut any = false;
         for pending in std::mem::take(&mut self.pending) {
+            let is_removed = matches!(pending, Pending::Remove(..));
+            let Some(pending) = self.look_at_put_off(pending) else {
+                any = true;
+                continue;
+            };
             let place = match &pending {
                 Pending::Failed { place, .. } | Pending::Begin(place, _) => Some(*place),
                 Pending::Remove(id, _) | Pending::Restart(id, _) => self.places.get(id).copied(),
             };
             let is_busy = match place {
                 None => false,
+                // It takes no part in what is put off.
+                Some(place) if is_removed && self.operations.iter().all(Operation::is_put_off) => {
+                    blocked.contains(&place)
+                }
                 Some(_) if self.is_tied() => !self.operations.is_empty() || !blocked.is_empty(),
                 Some(place) => self.operation_on(place).is_some() || blocked.contains(&place),
             };
@@ -564,6 +600,7 @@ impl Supervision {
             step: Step::Stopping(Stopping::new(kin.into_iter(), manner, false)),
             delay,
             to_start: to_start.into(),
+            askers: Vec::new(),
             timer: None,
         });
     }
@@ -595,10 +632,10 @@ impl Supervision {
                         return false;
                     }
                     Progress::Over => {
-                        let stuck = stopping.stuck.pop();
+                        let stuck = std::mem::take(&mut stopping.stuck);
                         self.set_timer(index, None, ctx);
-                        if let Some(stuck) = stuck {
-                            return self.is_stuck(index, stuck.id, ctx);
+                        if !stuck.is_empty() && self.are_stuck(index, &stuck, ctx) {
+                            return true;
                         }
                         let operation = &mut self.operations[index];
                         let delay = operation.delay;
@@ -616,10 +653,16 @@ impl Supervision {
                     self.set_timer(index, None, ctx);
                     self.start_next(index);
                 }
-                Step::Starting(place) => match self.children.get(place) {
-                    Some(child) if !child.up => return false,
-                    _ => self.start_next(index),
-                },
+                Step::Starting(place) => {
+                    let place = *place;
+                    if let Some(child) = self.children.get(&place) {
+                        if !child.up {
+                            return false;
+                        }
+                        operation.answer(place, &Ok(()));
+                    }
+                    self.start_next(index);
+                }
             }
             let operation = &self.operations[index];
             if matches!(operation.step, Step::Starting(_)) {
@@ -664,34 +707,45 @@ impl Supervision {
         }
     }
 
-    /// A child of an operation has not stopped in time and was given up. The operation ends.
-    fn is_stuck(&mut self, index: usize, actor: ActorId, ctx: &mut Context<Supervisor>) -> bool {
-        let operation = self.operations.remove(index);
-        let mut children = self.children.iter();
-        let stuck = children.find(|(_, child)| child.cell.core().id == actor);
-        let Some(place) = stuck.map(|(place, _)| *place) else {
-            return true;
-        };
-        let id = self.children[&place].id.clone();
-        let gave_up = match operation.why {
-            Why::Remove(reply, _) => {
-                reply.send(Err(RemoveError::Stuck { id }));
-                None
+    /// Some children of an operation have not stopped in time and were given up. Whether the
+    /// operation ends with that: it goes on without those who would not come back anyway.
+    fn are_stuck(
+        &mut self,
+        index: usize,
+        stuck: &[Identity],
+        ctx: &mut Context<Supervisor>,
+    ) -> bool {
+        let is_stuck = |child: &Child| stuck.iter().any(|stuck| stuck.id == child.cell.core().id);
+        let children = self.children.iter();
+        let stuck: Vec<u64> = children
+            .filter_map(|(place, child)| is_stuck(child).then_some(*place))
+            .collect();
+        let comes_back = |place: &u64| self.children[place].restart != Restart::Temporary;
+        let missed = stuck.iter().copied().find(comes_back);
+        let is_removal = matches!(self.operations[index].why, Why::Remove(..));
+        let is_over = missed.is_some() || (is_removal && !stuck.is_empty());
+        if is_over {
+            match self.operations.remove(index).why {
+                Why::Remove(reply, _) => {
+                    let id = self.children[&stuck[0]].id.clone();
+                    reply.send(Err(RemoveError::Stuck { id }));
+                }
+                Why::Restart(reply) => {
+                    let reason = StopReason::Stuck;
+                    reply.send(Err(RestartError::Failed { reason }));
+                }
+                Why::Begin | Why::Failure | Why::Add(_) => {}
             }
-            Why::Restart(reply) => {
-                let reason = StopReason::Stuck;
-                reply.send(Err(RestartError::Failed { reason }));
-                Some(())
-            }
-            _ => Some(()),
-        };
-        if gave_up.is_some() && self.children[&place].restart != Restart::Temporary {
+        }
+        if let Some(place) = missed.filter(|_| !is_removal) {
             self.give_up(place, StopReason::Stuck, GaveUpBecause::Stuck, ctx);
         }
         let supervisor: Arc<dyn Target> = ctx.cell().clone();
-        leave(&supervisor, place);
-        self.forget(place);
-        true
+        for place in stuck {
+            leave(&supervisor, place);
+            self.forget(place);
+        }
+        is_over
     }
 
     /// This life of the supervisor ends: it cannot keep this child alive.
@@ -725,9 +779,9 @@ impl Supervision {
                     });
                 }
             };
-            timers.set(due, Action::Run(Box::new(look)))
+            (due, timers.set(due, Action::Run(Box::new(look))))
         });
-        if let Some(before) = std::mem::replace(&mut operation.timer, timer) {
+        if let Some((_, before)) = std::mem::replace(&mut operation.timer, timer) {
             timers.cancel(before);
         }
     }

@@ -215,9 +215,8 @@ impl<A: Actor> Runner<'_, A> {
     /// Stops the children, each within its time. `false`: not yet, and the actor is held.
     fn sees_children_off(&mut self, manner: impl FnOnce() -> Manner) -> bool {
         let core = self.core();
-        let has_none = core.with_rare_if_any(|rare| rare.family.is_quiet());
-        if has_none.unwrap_or(true) {
-            core.with_rare(|rare| rare.family.close());
+        // At once: a spawner may be used elsewhere.
+        if core.with_rare(|rare| rare.family.close_if_quiet()) {
             return true;
         }
         let mut stopping = core.with_rare(|rare| rare.family.stopping(manner));
