@@ -229,6 +229,7 @@ impl<A: Actor> Runner<'_, A> {
     }
 
     /// Handles the message again at which the last life has panicked.
+    #[cold]
     fn try_again(&mut self) {
         if let Some(kept) = self.core().with_rare(|rare| rare.kept.take()) {
             let mut envelope = ManuallyDrop::new(kept.envelope);
@@ -240,7 +241,7 @@ impl<A: Actor> Runner<'_, A> {
     }
 
     /// Runs the message; `moved` gives its place up.
-    #[inline]
+    #[inline(always)]
     fn run_envelope(&mut self, envelope: NonNull<Envelope>, moved: &dyn Fn()) {
         // SAFETY: the envelope lies in its slot until it is run below.
         let whole = unsafe { envelope.as_ref() };
