@@ -48,6 +48,8 @@ compile_error!(
 // In order of dependence: a module imports from those above it only.
 mod unwind;
 
+mod random;
+
 mod sync;
 
 mod id;

@@ -18,6 +18,7 @@ use crate::executor::post::Watch;
 use crate::executor::{Executor, blocking};
 use crate::id::ActorId;
 use crate::observe::{ActorSnapshot, Counts, Letters, Snapshot};
+use crate::random::{STEP, mix};
 use crate::sync::{AtomicBool, Mutex, Ordering::Acquire, Ordering::Release};
 use crate::time::{Clock, Timers, thread_number};
 use crate::unwind::wake_quietly;
@@ -59,14 +60,6 @@ pub(crate) enum Order {
 struct Shutdown {
     order: Option<Order>,
     deadline: Option<Instant>,
-}
-
-/// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014), with its increment.
-fn mix(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 /// A place in the shard of the register that the resident's id tells.
@@ -183,7 +176,8 @@ impl Runtime {
     /// A number that looks random, for the `event`th event of this actor. It is the same in each run
     /// of a system with the same seed.
     pub(crate) fn random(&self, actor: ActorId, event: u64) -> u64 {
-        mix(mix(self.seed ^ mix(actor.as_u64())) ^ event)
+        let of_actor = mix(self.seed.wrapping_add(mix(actor.as_u64())));
+        mix(of_actor.wrapping_add(event.wrapping_mul(STEP)))
     }
 
     pub(crate) fn now(&self) -> Instant {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::stacks::{Drive, Hub, LoopEnd, RunningStack, StackLimits, Stacks, current};
 use super::{Executor, Task, Turn};
+use crate::random::{STEP, mix};
 use crate::sync::Mutex;
 use crate::time::ManualClock;
 
@@ -98,14 +99,9 @@ impl StepLoop {
 
     /// A number below `limit`.
     fn pick(&self, limit: usize) -> usize {
-        // SplitMix64 (Steele, Lea and Flood 2014).
-        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let state = self.random.get().wrapping_add(STEP);
         self.random.set(state);
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        (mixed % limit as u64) as usize
+        (mix(state) % limit as u64) as usize
     }
 
     /// Runs one turn, or one ready stack up to its next wait or end; `false` if nothing is

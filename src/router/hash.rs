@@ -2,17 +2,11 @@
 
 use std::hash::{Hash, Hasher};
 
-/// A bijection that spreads a number over all bits (the finalizer of SplitMix64).
-pub(super) fn mix(mut bits: u64) -> u64 {
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
-}
+use crate::random::{STEP, mix};
 
 /// The draw with this number, from 0 to below `limit`, in the sequence of this seed.
 pub(super) fn draw(seed: u64, number: u64, limit: usize) -> usize {
-    // The golden ratio's steps are as far from each other as can be.
-    let step = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let step = number.wrapping_add(1).wrapping_mul(STEP);
     let bits = mix(mix(seed).wrapping_add(step));
     // The product is below `limit << 64`.
     ((u128::from(bits) * limit as u128) >> 64) as usize

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::hash::mix;
 use crate::actor::Known;
 use crate::id::ActorId;
+use crate::random::mix;
 use crate::runtime::Runtime;
 use crate::sync::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::hash::{draw, mix};
+use super::hash::draw;
 use super::members::{Member, Members, Patience};
 use crate::actor::{
     Asker, Asks, Identified, Known, Recipient, Reply, Sending, Sends, WeakRecipient,
 };
 use crate::error::{SendError, TrySendError};
 use crate::id::ActorId;
+use crate::random::mix;
 use crate::runtime::Runtime;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
