@@ -61,9 +61,9 @@ use request::Begun;
 /// | its thread cannot be had | none: [`child`](SupervisorBuilder::child) and `add` give the error | - | - | - | - |
 ///
 /// `stop`, and the orders of a parent or supervisor, end no wait: a handler that is parked is waited
-/// for. But an actor that is stopped by its parent or supervisor does not wait for one that goes on
-/// only after that, its parent or a sibling which is down: that wait ends with
-/// [`WaitError::Interrupted`](crate::WaitError::Interrupted). "Restarted" is subject to the [intensity](SupervisorBuilder::intensity) and the
+/// for. But an actor that is stopped by its parent or supervisor does not wait for one that may go on
+/// only after that, a parent of it that ends or a sibling (of it or of a parent) that is down: that
+/// wait ends with [`WaitError::Interrupted`](crate::WaitError::Interrupted). "Restarted" is subject to the [intensity](SupervisorBuilder::intensity) and the
 /// [backoff](ChildSpec::backoff).
 ///
 /// # What stays over a restart

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use greenroom::{
-    Actor, Addr, ChildSpec, Context, Handler, Overflow, Restart, StartError, StopTimeout,
-    Supervisor,
+    Actor, Addr, ChildSpec, Context, Handler, Overflow, StartError, StopTimeout, Supervisor,
 };
 
 use crate::client::Client;
@@ -32,30 +31,26 @@ pub(crate) struct Reception {
 impl Reception {
     fn open_outbox(&self, arrival: &Arrival) -> Result<Addr<Outbox>, StartError> {
         let (socket, link) = (Arc::clone(&arrival.socket), Arc::clone(&arrival.link));
-        let readiness = self.readiness.clone();
-        let spec = ChildSpec::new(format!("outbox {}", link.id()), move || {
-            Outbox::new(Arc::clone(&socket), Arc::clone(&link), readiness.clone())
-        })
-        .capacity(self.server.options.send_queue_len)
-        .overflow(Overflow::Reject);
-        self.connections.add(of_a_connection(spec)).wait()?
+        let id = format!("outbox {}", link.id());
+        let outbox = Outbox::new(socket, link, self.readiness.clone());
+        let spec = of_a_connection(id, outbox).capacity(self.server.options.send_queue_len);
+        self.connections.add(spec).wait()?
     }
 
     fn open_session(&self, client: Client, now: Instant) -> Result<Addr<Session>, StartError> {
         let (server, directory) = (Arc::clone(&self.server), self.directory.clone());
-        let spec = ChildSpec::new(format!("session {}", client.id()), move || {
-            Session::new(Arc::clone(&server), directory.clone(), client.clone(), now)
-        })
-        .capacity(SESSION_CAPACITY)
-        .overflow(Overflow::Reject);
-        self.connections.add(of_a_connection(spec)).wait()?
+        let id = format!("session {}", client.id());
+        let session = Session::new(server, directory, client, now);
+        let spec = of_a_connection(id, session).capacity(SESSION_CAPACITY);
+        self.connections.add(spec).wait()?
     }
 }
 
 /// An actor of a connection is not started again. Its supervisor stops it only when all
 /// connections end: then nobody is left to hear of it, and nothing is worth waiting for.
-fn of_a_connection<A: Actor>(spec: ChildSpec<A>) -> ChildSpec<A> {
-    spec.restart(Restart::Temporary)
+fn of_a_connection<A: Actor + Send>(id: String, actor: A) -> ChildSpec<A> {
+    ChildSpec::temporary(id, actor)
+        .overflow(Overflow::Reject)
         .stop_timeout(StopTimeout::AtOnce)
 }
 

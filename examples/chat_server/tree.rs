@@ -9,9 +9,7 @@
 //! └─ reception
 //! ```
 //!
-//! Each stands on those above it, and is ended and started again with them. They are killed for
-//! that instead of being stopped, since they may be waiting for the one that has failed, which
-//! starts again only after them.
+//! Each stands on those above it, and is ended and started again with them.
 //!
 //! - A room that fails comes back at its address, with its members and its topic: it keeps what was
 //!   true before the message at which it failed, see [`Kept`](crate::room::Kept). Messages that
@@ -31,9 +29,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use greenroom::{
-    Addr, ChildSpec, Intensity, Overflow, StartError, StopTimeout, Strategy, Supervisor, System,
-};
+use greenroom::{Addr, ChildSpec, Intensity, Overflow, StartError, Strategy, Supervisor, System};
 
 use crate::directory::Directory;
 use crate::net::{Commands, Readiness};
@@ -79,7 +75,6 @@ pub(crate) fn start(
         ChildSpec::new("directory", move || {
             Directory::new(Arc::clone(&server), rooms.clone())
         })
-        .stop_timeout(StopTimeout::AtOnce)
     })?;
 
     let connections = system.supervisor(Strategy::Dynamic);
@@ -95,8 +90,7 @@ pub(crate) fn start(
             connections: connections.clone(),
         })
         .capacity(capacity)
-        .overflow(Overflow::Reject)
-        .stop_timeout(StopTimeout::AtOnce),
+        .overflow(Overflow::Reject),
     )?;
 
     let root = tree.start()?;

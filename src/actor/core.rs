@@ -237,22 +237,29 @@ impl Core {
             && self.with_rare_if_any(|rare| rare.family.is_quiet()) == Some(false)
     }
 
-    /// Whether this other actor goes on only when this one has ended, which it is ordered to: it is
-    /// the parent, or a sibling that is down and is started again later.
+    /// Whether this other actor may go on only when this one has ended, which it is ordered to: it is
+    /// one of its parents, which ends too, or a sibling of it or of one of these, which is down and
+    /// may be started again later.
     pub(super) fn is_awaited_by(&self, other: &Self) -> bool {
-        let Some(parent) = self.parent() else {
+        let ends = matches!(other.stage(), stage::FALLING | stage::ENDING);
+        let is_down = matches!(other.stage(), stage::FALLING | stage::DOWN);
+        if !ends && !is_down {
             return false;
-        };
-        let is_parent = ptr::eq(parent.core(), other);
-        let is_sibling = || {
-            let other = other.parent();
-            other.is_some_and(|other| ptr::eq(other.core(), parent.core()))
-        };
-        match other.stage() {
-            stage::FALLING | stage::ENDING => is_parent || is_sibling(),
-            stage::DOWN => is_sibling(),
-            _ => false,
         }
+        let parent_of_other = other.parent();
+        let mut parent = self.parent();
+        while let Some(next) = parent {
+            let is_parent = ends && ptr::eq(next.core(), other);
+            let is_sibling = is_down
+                && parent_of_other
+                    .as_ref()
+                    .is_some_and(|parent| ptr::eq(parent.core(), next.core()));
+            if is_parent || is_sibling {
+                return true;
+            }
+            parent = next.core().parent();
+        }
+        false
     }
 
     pub(super) fn parent(&self) -> Option<Arc<dyn Target>> {
