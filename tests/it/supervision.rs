@@ -3,6 +3,7 @@
 mod contract;
 mod pools;
 mod requests;
+mod strategies;
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
