@@ -4,6 +4,7 @@ mod contract;
 mod pools;
 mod requests;
 mod strategies;
+mod ties;
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
