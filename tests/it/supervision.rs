@@ -1,8 +1,10 @@
 //! Supervisors: who is started again, when and in which order; what stays over a restart.
 
 mod contract;
+mod model;
 mod pools;
 mod requests;
+mod storms;
 mod strategies;
 mod ties;
 
