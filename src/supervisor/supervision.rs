@@ -638,6 +638,13 @@ impl Supervision {
                             return true;
                         }
                         let operation = &mut self.operations[index];
+                        // It has ended, which we are about to be told with the reason.
+                        let is_told = |place| !self.children.contains_key(place);
+                        if matches!(operation.why, Why::Remove(_, None))
+                            && !operation.places.iter().all(is_told)
+                        {
+                            return false;
+                        }
                         let delay = operation.delay;
                         operation.step = Step::Delayed;
                         if !delay.is_zero() && !operation.to_start.is_empty() {

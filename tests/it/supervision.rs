@@ -1,9 +1,14 @@
 //! Supervisors: who is started again, when and in which order; what stays over a restart.
 
 mod contract;
+mod model;
+mod pools;
 mod requests;
 mod retries;
 mod standstill;
+mod storms;
+mod strategies;
+mod ties;
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
