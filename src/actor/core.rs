@@ -129,8 +129,6 @@ pub(crate) struct Rare {
     pub(super) failure: Option<Failure>,
     /// How many lives it has begun, if it is supervised.
     pub(super) lives: u64,
-    /// Orders that came while a life ended, for what comes then.
-    pub(super) put_off: u16,
     /// Its parent has given it up.
     pub(super) is_stuck: bool,
     pub(crate) family: Family,
@@ -248,12 +246,14 @@ impl Core {
     /// Adds orders. If so, the actor was held and the caller is its runner now.
     #[must_use = "a runner must go on"]
     pub(super) fn add_orders(&self, orders: u16) -> bool {
+        // The last life has ended, however: what falls after this is the next one.
+        let done = if orders & REVIVE != 0 { FALL } else { 0 };
         // ORDERING: Release publishes what the giver did before, and pairs with the Acquire of the
         // runner that obeys. Acquire: if we become the runner, we see what the last one did; and
         // for `WaitSlot`'s sake.
         let before = self
             .orders
-            .fetch_update(AcqRel, Acquire, |now| Some((now | orders) & !HELD));
+            .fetch_update(AcqRel, Acquire, |now| Some((now & !done | orders) & !HELD));
         before.is_ok_and(|before| before & HELD != 0)
     }
 
@@ -261,6 +261,13 @@ impl Core {
     pub(super) fn take_orders(&self) -> u16 {
         // ORDERING: Acquire pairs with the Release of whoever gave the orders.
         self.orders.fetch_and(KILL, AcqRel)
+    }
+
+    /// As [`take_orders`](Self::take_orders), of an actor that is down: the order to begin its next
+    /// life stays, too.
+    pub(super) fn take_all_but_revive(&self) -> u16 {
+        // ORDERING: as in `take_orders`.
+        self.orders.fetch_and(KILL | REVIVE, AcqRel)
     }
 
     /// The runner lets go of the actor without giving up its claim, until somebody gives an order.
@@ -298,6 +305,14 @@ impl Core {
     /// Why it ends or has ended.
     pub(super) fn reason(&self) -> Option<StopReason> {
         self.with_rare_if_any(|rare| rare.reason.clone())?
+    }
+
+    /// Whether it is between two lives, and none is about to begin.
+    pub(super) fn stays_down(&self) -> bool {
+        // ORDERING: Acquire, and before the stage: the runner makes it `LIVE` before it takes the
+        // order away.
+        let is_revived = self.orders.load(Acquire) & REVIVE != 0;
+        !is_revived && self.stage() == stage::DOWN
     }
 
     pub(super) fn is_killed(&self) -> bool {
