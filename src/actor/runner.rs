@@ -369,8 +369,8 @@ impl<A: Actor> Runner<'_, A> {
             let actor = self.actor();
             match heard {
                 Heard::Call(call) => call(actor.cast(), ptr::from_mut(self.context).cast()),
-                // SAFETY: the runner has the actor to itself.
                 Heard::Told(terminated) => {
+                    // SAFETY: the runner has the actor to itself.
                     unsafe { &mut *actor }.terminated(&terminated, self.context);
                     self.frame.settle_unwound(&Failure::Dropped);
                 }

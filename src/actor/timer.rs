@@ -92,7 +92,11 @@ impl Timer {
             let goes_on = last.is_none_or(|last| rare.timers.remove(&last));
             goes_on && rare.timers.insert(key)
         });
-        *state = if goes_on { State::Set(key) } else { State::Over };
+        *state = if goes_on {
+            State::Set(key)
+        } else {
+            State::Over
+        };
         drop(state);
         if !goes_on {
             self.0.timers.cancel(key);

@@ -256,7 +256,8 @@ impl Supervision {
     }
 
     pub(super) fn count(&self) -> Children {
-        let is_up = |(place, child): &(&u64, &Child)| self.state_of(**place, child) == ChildState::Up;
+        let is_up =
+            |(place, child): &(&u64, &Child)| self.state_of(**place, child) == ChildState::Up;
         let children = self.children.values();
         Children {
             all: self.children.len(),

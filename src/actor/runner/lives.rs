@@ -151,7 +151,11 @@ impl<A: Actor> Runner<'_, A> {
                 // One to fall came after this one, so it is for the life that begins, and so is one
                 // to end for good; the others were meant for the last one.
                 let is_closed = core.mailbox.queue().is_closed();
-                let kept = if is_closed { taken & !REVIVE } else { taken & FALL };
+                let kept = if is_closed {
+                    taken & !REVIVE
+                } else {
+                    taken & FALL
+                };
                 let _ = core.add_orders(kept);
                 self.revive();
                 return Next::Look;

@@ -31,7 +31,12 @@ fn lives(supervisor: &Addr<Supervisor>) -> u64 {
 
 #[test]
 fn a_payload_whose_drop_panics_is_survived_in_each_hook() {
-    for at in [Moment::Restarted, Moment::Restarting, Moment::Stopped, Moment::Told] {
+    for at in [
+        Moment::Restarted,
+        Moment::Restarting,
+        Moment::Stopped,
+        Moment::Told,
+    ] {
         under_seeds(|stepper| {
             let diary = Diary::default();
             let other = stepper.system().spawn(Member::new("x", &Diary::default()));
@@ -55,14 +60,21 @@ fn a_payload_whose_drop_panics_is_survived_in_each_hook() {
                 _ => 1,
             };
             assert_eq!(lives(&supervisor), expected, "{at:?}");
-            assert!(!diary.take().iter().any(|note| note.ends_with("lives twice")));
+            assert!(
+                !diary
+                    .take()
+                    .iter()
+                    .any(|note| note.ends_with("lives twice"))
+            );
         });
     }
 }
 
 #[test]
 fn an_actor_whose_drop_panics_is_restarted_and_ends() {
-    struct Fragile(#[expect(dead_code, reason = "its drop is what counts")] Fused);
+    struct Fragile {
+        _fused: Fused,
+    }
     impl Actor for Fragile {}
     impl Handler<()> for Fragile {
         type Reply = u64;
@@ -72,7 +84,7 @@ fn an_actor_whose_drop_panics_is_restarted_and_ends() {
         }
     }
     under_seeds(|stepper| {
-        let child = ChildSpec::new("fragile", || Fragile(Fused));
+        let child = ChildSpec::new("fragile", || Fragile { _fused: Fused });
         let (supervisor, fragile) = with_child(patient(stepper), child);
         for restarts in 0..3 {
             assert_eq!(outcome(fragile.ask(())), Ok(restarts));
@@ -94,7 +106,10 @@ fn a_factory_whose_drop_panics_is_survived() {
         let (supervisor, a) = with_child(patient(stepper), child);
         a.kill();
         stepper.run();
-        assert_eq!(supervisor.remove("a").wait().unwrap(), Ok(StopReason::Removed));
+        assert_eq!(
+            supervisor.remove("a").wait().unwrap(),
+            Ok(StopReason::Removed)
+        );
         assert_eq!(diary.take().len(), 4);
     });
 }

@@ -89,7 +89,8 @@ fn steps(diary: &Diary) -> Vec<String> {
     let notes = diary.take();
     let steps = notes.iter().map(|note| {
         let step = note.split_once(':').map_or(&**note, |(step, _)| step);
-        step.trim_end_matches(|c: char| c == ' ' || c.is_ascii_digit()).to_owned()
+        step.trim_end_matches(|c: char| c == ' ' || c.is_ascii_digit())
+            .to_owned()
     });
     steps.collect()
 }
@@ -98,7 +99,11 @@ fn run_a_program(seed: u64) {
     let stepper = Stepper::new(seed);
     let mut numbers = Numbers(seed);
     let diary = Diary::default();
-    let strategies = [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne];
+    let strategies = [
+        Strategy::OneForOne,
+        Strategy::OneForAll,
+        Strategy::RestForOne,
+    ];
     let strategy = numbers.pick(&strategies);
     let mut model = Model {
         strategy,
@@ -166,10 +171,17 @@ fn run_a_program(seed: u64) {
             _ => {}
         }
         stepper.run();
-        assert_eq!(steps(&diary), model.notes, "{strategy:?}, after {program:?}");
+        assert_eq!(
+            steps(&diary),
+            model.notes,
+            "{strategy:?}, after {program:?}"
+        );
         model.notes.clear();
         let listed = supervisor.list().wait().unwrap();
-        let listed: Vec<_> = listed.iter().map(|child| (&*child.id, child.restart)).collect();
+        let listed: Vec<_> = listed
+            .iter()
+            .map(|child| (&*child.id, child.restart))
+            .collect();
         assert_eq!(listed, model.children, "{strategy:?}, after {program:?}");
         assert_eq!(supervisor.count().wait().unwrap().up, listed.len());
     }
@@ -179,7 +191,10 @@ fn run_a_program(seed: u64) {
 #[test]
 fn supervisors_do_what_a_plain_model_of_the_rules_does() {
     let seeds = match std::env::var("GREENROOM_MODEL_SEED") {
-        Ok(seed) => seed.parse().map(|seed| seed..seed + 1).expect("it is a number"),
+        Ok(seed) => seed
+            .parse()
+            .map(|seed| seed..seed + 1)
+            .expect("it is a number"),
         Err(_) => 0..300,
     };
     for seed in seeds {

@@ -28,8 +28,10 @@ fn soon(reply: Reply<u64>) -> Result<u64, String> {
 fn a_life_follows_another_and_answers_what_was_queued() {
     in_pools(|system| {
         let diary = Diary::default();
-        let (supervisor, a) =
-            with_child(patient(system, Strategy::OneForOne), Member::spec("a", &diary));
+        let (supervisor, a) = with_child(
+            patient(system, Strategy::OneForOne),
+            Member::spec("a", &diary),
+        );
         for round in 0..200 {
             let hand = a.ask(to_panic());
             let owed = a.ask(Owe);
@@ -39,7 +41,10 @@ fn a_life_follows_another_and_answers_what_was_queued() {
             assert_eq!(soon(hand), Err(panicked.to_owned()));
             assert_eq!(soon(queued), Ok(2 * round + 1));
             assert_eq!(soon(failing), Ok(1));
-            assert_eq!(soon(owed), Err("actor has stopped: it failed: by request".to_owned()));
+            assert_eq!(
+                soon(owed),
+                Err("actor has stopped: it failed: by request".to_owned())
+            );
         }
         eventually("the last life has begun", || {
             supervisor.list().wait_for(PATIENCE).unwrap()[0].restarts == 400
@@ -76,7 +81,10 @@ fn a_child_on_a_thread_keeps_it_over_all_lives_and_need_not_be_send() {
                     supervisor.list().wait_for(PATIENCE).unwrap()[0].restarts == restarts
                 });
             } else {
-                assert_eq!(supervisor.restart("bound").wait_for(PATIENCE).unwrap(), Ok(()));
+                assert_eq!(
+                    supervisor.restart("bound").wait_for(PATIENCE).unwrap(),
+                    Ok(())
+                );
             }
             assert_eq!(bound.ask(()).wait_for(PATIENCE).unwrap().0, first);
         }
@@ -109,7 +117,11 @@ fn pass(clock: &ManualClock, system: &System, span: Duration) {
 fn held(tree: impl FnOnce(&System) -> SupervisorBuilder, restart: Restart) -> Held {
     let clock = ManualClock::new();
     let system = System::builder().workers(2).clock(&clock);
-    let system = system.warn_slow_handler(None).warn_long_wait(None).build().unwrap();
+    let system = system
+        .warn_slow_handler(None)
+        .warn_long_wait(None)
+        .build()
+        .unwrap();
     let diary = Diary::default();
     let child = Member::spec("a", &diary)
         .restart(restart)
@@ -147,7 +159,13 @@ impl Held {
     }
 
     fn release(self) {
-        let Self { a, held, release, system, .. } = self;
+        let Self {
+            a,
+            held,
+            release,
+            system,
+            ..
+        } = self;
         assert!(!a.is_stopped());
         release.send(()).expect("the handler holds");
         assert_eq!(soon(held), Ok(1));
@@ -191,7 +209,10 @@ fn a_child_that_is_restarted_and_never_returns_takes_its_supervisor_with_it() {
 
 #[test]
 fn a_temporary_child_that_never_returns_is_left_behind_by_its_siblings() {
-    let held = held(|system| patient(system, Strategy::OneForAll), Restart::Temporary);
+    let held = held(
+        |system| patient(system, Strategy::OneForAll),
+        Restart::Temporary,
+    );
     let restarts = || {
         let children = held.supervisor.list().wait_for(PATIENCE).unwrap();
         let b = children.iter().find(|child| *child.id == *"b");
@@ -218,7 +239,10 @@ fn a_temporary_child_that_never_returns_is_left_behind_by_its_siblings() {
 
 #[test]
 fn an_actor_gives_up_a_child_that_never_returns() {
-    let held = held(|system| patient(system, Strategy::OneForOne), Restart::Permanent);
+    let held = held(
+        |system| patient(system, Strategy::OneForOne),
+        Restart::Permanent,
+    );
     held.supervisor.stop();
     pass(&held.clock, &held.system, Duration::from_secs(3));
     assert!(!held.supervisor.is_stopped());
@@ -233,10 +257,16 @@ fn an_actor_gives_up_a_child_that_never_returns() {
 fn an_interval_that_fires_while_a_life_ends_ends_with_it() {
     let clock = ManualClock::new();
     let system = System::builder().workers(2).clock(&clock);
-    let system = system.warn_slow_handler(None).warn_long_wait(None).build().unwrap();
+    let system = system
+        .warn_slow_handler(None)
+        .warn_long_wait(None)
+        .build()
+        .unwrap();
     let diary = Diary::default();
-    let (supervisor, a) =
-        with_child(patient(&system, Strategy::OneForOne), Member::spec("a", &diary));
+    let (supervisor, a) = with_child(
+        patient(&system, Strategy::OneForOne),
+        Member::spec("a", &diary),
+    );
     let (begun, begins) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
     let set = a.ask(to(move |_, ctx| {

@@ -35,7 +35,9 @@ fn late(name: &'static str, diary: &Diary) -> ChildSpec<Member> {
 fn states(supervisor: &Addr<Supervisor>) -> Vec<(String, ChildState)> {
     let children = supervisor.list().wait().expect("the supervisor lives");
     let states = children.into_iter();
-    states.map(|child| (child.id.to_string(), child.state)).collect()
+    states
+        .map(|child| (child.id.to_string(), child.state))
+        .collect()
 }
 
 fn up(supervisor: &Addr<Supervisor>) -> usize {
@@ -57,7 +59,10 @@ fn a_child_is_added_after_the_others_and_answers_come_when_it_has_started() {
             assert_eq!(stepper.system().now() - begun, Duration::from_secs(2));
             assert_eq!(outcome(b.ask(to_note("asked"))), Ok(2));
             assert_eq!(diary.take(), ["a started", "b started", "b asked"]);
-            let both = [("a".to_owned(), ChildState::Up), ("b".to_owned(), ChildState::Up)];
+            let both = [
+                ("a".to_owned(), ChildState::Up),
+                ("b".to_owned(), ChildState::Up),
+            ];
             assert_eq!(states(&supervisor), both);
         });
     }
@@ -77,9 +82,16 @@ fn a_taken_id_is_refused_until_its_child_has_gone() {
             assert!(matches!(taken, Err(StartError::Taken { id }) if *id == *"a"));
             a.drain();
             stepper.run();
-            let again = supervisor.add(Member::spec("a", &diary)).wait().unwrap().unwrap();
+            let again = supervisor
+                .add(Member::spec("a", &diary))
+                .wait()
+                .unwrap()
+                .unwrap();
             assert_ne!(again, a);
-            assert_eq!(diary.take(), ["a started", "a stopped: it was drained", "a started"]);
+            assert_eq!(
+                diary.take(),
+                ["a started", "a stopped: it was drained", "a started"]
+            );
         });
     }
 }
@@ -89,10 +101,18 @@ fn a_significant_child_that_is_permanent_is_refused() {
     under_seeds(|stepper| {
         let diary = Diary::default();
         let mut tree = patient(stepper, Strategy::OneForOne);
-        let error = tree.child(Member::spec("a", &diary).significant()).unwrap_err();
-        assert_eq!(error.to_string(), "`a` is permanent and so cannot be significant");
+        let error = tree
+            .child(Member::spec("a", &diary).significant())
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`a` is permanent and so cannot be significant"
+        );
         let supervisor = tree.start().unwrap();
-        let refused = supervisor.add(Member::spec("a", &diary).significant()).wait().unwrap();
+        let refused = supervisor
+            .add(Member::spec("a", &diary).significant())
+            .wait()
+            .unwrap();
         assert!(matches!(refused, Err(StartError::Significant { .. })));
         assert_eq!(states(&supervisor), []);
     });
@@ -100,15 +120,21 @@ fn a_significant_child_that_is_permanent_is_refused() {
 
 #[test]
 fn a_child_that_fails_to_start_is_not_added() {
-    for (strategy, restart) in STRATEGIES.into_iter().flat_map(|s| RESTARTS.map(|r| (s, r))) {
+    for (strategy, restart) in STRATEGIES
+        .into_iter()
+        .flat_map(|s| RESTARTS.map(|r| (s, r)))
+    {
         under_seeds(|stepper| {
             let diary = Diary::default();
-            let (supervisor, a) =
-                with_child(patient(stepper, strategy), Member::spec("a", &diary));
+            let (supervisor, a) = with_child(patient(stepper, strategy), Member::spec("a", &diary));
             let failing = Member::spec_playing("b", &diary, |moment, _| {
                 assert!(moment != Moment::Started, "at once");
             });
-            let error = supervisor.add(failing.restart(restart)).wait().unwrap().unwrap_err();
+            let error = supervisor
+                .add(failing.restart(restart))
+                .wait()
+                .unwrap()
+                .unwrap_err();
             assert_eq!(
                 error.to_string(),
                 "it ended before it had started: it panicked: at once"
@@ -118,7 +144,11 @@ fn a_child_that_fails_to_start_is_not_added() {
             assert_eq!(stepper.system().snapshot().actors.len(), 2);
             assert!(!a.is_stopped());
             // Its id is free again.
-            supervisor.add(Member::spec("b", &diary)).wait().unwrap().unwrap();
+            supervisor
+                .add(Member::spec("b", &diary))
+                .wait()
+                .unwrap()
+                .unwrap();
         });
     }
 }
@@ -199,7 +229,10 @@ fn a_child_is_removed_at_once_while_its_restart_is_put_off() {
             assert_eq!(states(&supervisor)[0].1, ChildState::BackingOff);
             let begun = stepper.system().now();
             diary.take();
-            assert_eq!(supervisor.remove("a").wait().unwrap(), Ok(StopReason::Removed));
+            assert_eq!(
+                supervisor.remove("a").wait().unwrap(),
+                Ok(StopReason::Removed)
+            );
             assert_eq!(stepper.system().now(), begun);
             assert_eq!(end_of(&a), StopReason::Removed);
             assert!(outcome(queued).is_err());
@@ -234,7 +267,13 @@ fn a_restart_that_is_put_off_comes_at_once_if_it_is_asked_for() {
             stepper.advance(Duration::from_secs(60));
             // The second request found it started, or on its way; in any case once is enough.
             let notes = diary.take();
-            assert_eq!(notes[..2], ["a restarting: it was killed", "a restarted 1: it was killed"]);
+            assert_eq!(
+                notes[..2],
+                [
+                    "a restarting: it was killed",
+                    "a restarted 1: it was killed"
+                ]
+            );
         });
     }
 }
@@ -251,7 +290,10 @@ fn one_request_for_a_restart_that_is_put_off_is_one_restart() {
             assert_eq!(supervisor.restart("a").wait().unwrap(), Ok(()));
             assert_eq!(
                 diary.take(),
-                ["a restarting: it was killed", "a restarted 1: it was killed"]
+                [
+                    "a restarting: it was killed",
+                    "a restarted 1: it was killed"
+                ]
             );
             stepper.advance(Duration::from_secs(60));
             assert_eq!(diary.take(), [""; 0]);
@@ -262,7 +304,10 @@ fn one_request_for_a_restart_that_is_put_off_is_one_restart() {
 
 #[test]
 fn a_restart_that_is_asked_for_and_fails_is_an_error_and_goes_on_as_any_failure() {
-    for (put_off, strategy) in [true, false].into_iter().flat_map(|p| STRATEGIES.map(|s| (p, s))) {
+    for (put_off, strategy) in [true, false]
+        .into_iter()
+        .flat_map(|p| STRATEGIES.map(|s| (p, s)))
+    {
         under_seeds(|stepper| {
             let diary = Diary::default();
             let backoff = Backoff::exponential(Duration::from_secs(10)).jitter(0.0);
@@ -276,7 +321,10 @@ fn a_restart_that_is_asked_for_and_fails_is_an_error_and_goes_on_as_any_failure(
             }
             let begun = stepper.system().now();
             let error = supervisor.restart("a").wait().unwrap().unwrap_err();
-            assert_eq!(error.to_string(), "it did not start again: it panicked: at once");
+            assert_eq!(
+                error.to_string(),
+                "it did not start again: it panicked: at once"
+            );
             assert_eq!(stepper.system().now(), begun);
             stepper.run();
             assert_eq!(states(&supervisor)[0].1, ChildState::BackingOff);
@@ -294,16 +342,19 @@ fn a_restart_of_one_that_ends_for_good_meanwhile_is_an_error() {
     for strategy in STRATEGIES {
         under_seeds(|stepper| {
             let diary = Diary::default();
-            let (supervisor, a) =
-                with_child(patient(stepper, strategy), Member::spec("a", &diary));
-            a.send(to(|_, ctx| ctx.sleep(Duration::from_secs(1)))).expect("there is room");
+            let (supervisor, a) = with_child(patient(stepper, strategy), Member::spec("a", &diary));
+            a.send(to(|_, ctx| ctx.sleep(Duration::from_secs(1))))
+                .expect("there is room");
             stepper.run();
             let restarted = supervisor.restart("a");
             stepper.run();
             assert_eq!(states(&supervisor)[0].1, ChildState::Stopping);
             a.drain();
             let reason = StopReason::Drained;
-            assert_eq!(restarted.wait().unwrap(), Err(RestartError::Failed { reason }));
+            assert_eq!(
+                restarted.wait().unwrap(),
+                Err(RestartError::Failed { reason })
+            );
             assert_eq!(end_of(&a), StopReason::Drained);
             assert_eq!(states(&supervisor), []);
         });
@@ -400,9 +451,12 @@ fn what_is_asked_of_a_child_that_starts_waits_for_its_start() {
 fn requests_get_an_error_when_the_supervisor_ends_first() {
     under_seeds(|stepper| {
         let diary = Diary::default();
-        let (supervisor, a) =
-            with_child(patient(stepper, Strategy::OneForOne), Member::spec("a", &diary));
-        a.send(to(|_, ctx| ctx.sleep(Duration::from_secs(1)))).expect("there is room");
+        let (supervisor, a) = with_child(
+            patient(stepper, Strategy::OneForOne),
+            Member::spec("a", &diary),
+        );
+        a.send(to(|_, ctx| ctx.sleep(Duration::from_secs(1))))
+            .expect("there is room");
         stepper.run();
         let restarted = supervisor.restart("a");
         let removed = supervisor.remove("a");
@@ -457,8 +511,7 @@ fn a_child_may_have_itself_removed() {
     for strategy in STRATEGIES {
         under_seeds(|stepper| {
             let diary = Diary::default();
-            let (supervisor, a) =
-                with_child(patient(stepper, strategy), Member::spec("a", &diary));
+            let (supervisor, a) = with_child(patient(stepper, strategy), Member::spec("a", &diary));
             let own = supervisor.clone();
             let asked = a.ask(to(move |_, _| {
                 let removed = own.remove("a");
@@ -477,15 +530,22 @@ fn a_child_is_removed_while_another_is_slow_to_stop() {
     under_seeds(|stepper| {
         let diary = Diary::default();
         let mut tree = patient(stepper, Strategy::OneForOne);
-        let a = tree.child(Member::spec("a", &diary).stop_timeout(StopTimeout::Infinite)).unwrap();
+        let a = tree
+            .child(Member::spec("a", &diary).stop_timeout(StopTimeout::Infinite))
+            .unwrap();
         tree.child(Member::spec("b", &diary)).unwrap();
         let supervisor = tree.start().unwrap();
-        a.send(to(|_, ctx| ctx.sleep(Duration::from_secs(60)))).expect("there is room");
+        a.send(to(|_, ctx| ctx.sleep(Duration::from_secs(60))))
+            .expect("there is room");
         stepper.run();
         let slow = supervisor.remove("a");
         let begun = stepper.system().now();
-        assert_eq!(supervisor.remove("b").wait().unwrap(), Ok(StopReason::Removed));
-        assert_eq!(supervisor.add(Member::spec("c", &diary)).wait().unwrap().is_ok(), true);
+        assert_eq!(
+            supervisor.remove("b").wait().unwrap(),
+            Ok(StopReason::Removed)
+        );
+        let added = supervisor.add(Member::spec("c", &diary));
+        added.wait().unwrap().unwrap();
         assert_eq!(stepper.system().now(), begun);
         assert_eq!(slow.wait().unwrap(), Ok(StopReason::Removed));
     });

@@ -48,7 +48,8 @@ fn steps(diary: &Diary) -> Vec<String> {
     let notes = diary.take();
     let steps = notes.iter().map(|note| {
         let step = note.split_once(':').map_or(&**note, |(step, _)| step);
-        step.trim_end_matches(|c: char| c == ' ' || c.is_ascii_digit()).to_owned()
+        step.trim_end_matches(|c: char| c == ' ' || c.is_ascii_digit())
+            .to_owned()
     });
     steps.collect()
 }
@@ -60,7 +61,10 @@ fn each_strategy_restarts_whom_it_should_in_order() {
     let comes_back = [
         (Restart::Permanent, [true, true, true, true, false, true]),
         (Restart::Transient, [true, true, false, true, false, true]),
-        (Restart::Temporary, [false, false, false, false, false, false]),
+        (
+            Restart::Temporary,
+            [false, false, false, false, false, false],
+        ),
     ];
     let one: &[&str] = &["b restarting", "b restarted"];
     let all: &[&str] = &[
@@ -86,7 +90,9 @@ fn each_strategy_restarts_whom_it_should_in_order() {
                         let diary = Diary::default();
                         let mut tree = stepper.system().supervisor(strategy);
                         tree.child(Member::spec("a", &diary)).unwrap();
-                        let b = tree.child(Member::spec("b", &diary).restart(restart)).unwrap();
+                        let b = tree
+                            .child(Member::spec("b", &diary).restart(restart))
+                            .unwrap();
                         tree.child(Member::spec("c", &diary)).unwrap();
                         let supervisor = tree.start().unwrap();
                         assert_eq!(steps(&diary), ["a started", "b started", "c started"]);
@@ -124,8 +130,13 @@ fn siblings_come_back_by_their_own_restart_types() {
         (
             Strategy::OneForAll,
             &[
-                "c restarting", "d restarting", "b stopped", "a restarting", "a restarted",
-                "c restarted", "d restarted",
+                "c restarting",
+                "d restarting",
+                "b stopped",
+                "a restarting",
+                "a restarted",
+                "c restarted",
+                "d restarted",
             ][..],
         ),
         (
@@ -143,7 +154,8 @@ fn siblings_come_back_by_their_own_restart_types() {
                 ("d", Restart::Transient),
             ];
             let children = restarts.map(|(name, restart)| {
-                tree.child(Member::spec(name, &diary).restart(restart)).unwrap()
+                tree.child(Member::spec(name, &diary).restart(restart))
+                    .unwrap()
             });
             let _supervisor = tree.start().unwrap();
             diary.take();
@@ -158,20 +170,34 @@ fn comes_back_after(stepper: &Stepper, child: &Addr<Member>, diary: &Diary, dela
     diary.take();
     child.kill();
     stepper.run();
-    assert_eq!(steps(diary).last().map(String::as_str), Some("a restarting"));
+    assert_eq!(
+        steps(diary).last().map(String::as_str),
+        Some("a restarting")
+    );
     stepper.advance(delay - NANOSECOND);
     assert_eq!(steps(diary), [""; 0]);
     stepper.advance(NANOSECOND);
-    assert!(steps(diary).contains(&"a restarted".to_owned()), "after {delay:?}");
+    assert!(
+        steps(diary).contains(&"a restarted".to_owned()),
+        "after {delay:?}"
+    );
 }
 
 #[test]
 fn restarts_are_put_off_by_exactly_the_delays_of_the_backoff() {
-    for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne, Strategy::Dynamic] {
+    for strategy in [
+        Strategy::OneForOne,
+        Strategy::OneForAll,
+        Strategy::RestForOne,
+        Strategy::Dynamic,
+    ] {
         under_seeds(|stepper| {
             let diary = Diary::default();
             let backoff = Backoff::exponential(3 * SECOND).jitter(0.0);
-            let tree = stepper.system().supervisor(strategy).intensity(Intensity::UNLIMITED);
+            let tree = stepper
+                .system()
+                .supervisor(strategy)
+                .intensity(Intensity::UNLIMITED);
             let (_supervisor, a) = with_child(tree, Member::spec("a", &diary).backoff(backoff));
             for seconds in [3, 6, 12, 24, 30, 30] {
                 comes_back_after(stepper, &a, &diary, seconds * SECOND);
@@ -205,7 +231,11 @@ fn jitter_is_reproduced_by_the_seed() {
             let failed = stepper.system().now();
             a.kill();
             stepper.advance(20 * SECOND);
-            let started = starts.lock().expect("no panic here").pop().expect("it is back");
+            let started = starts
+                .lock()
+                .expect("no panic here")
+                .pop()
+                .expect("it is back");
             started - failed
         });
         delays.collect::<Vec<_>>()
@@ -213,7 +243,11 @@ fn jitter_is_reproduced_by_the_seed() {
     let first = delays(7);
     assert_eq!(first, delays(7));
     assert_ne!(first, delays(8));
-    assert!(first.iter().all(|delay| (10 * SECOND..12 * SECOND).contains(delay)));
+    assert!(
+        first
+            .iter()
+            .all(|delay| (10 * SECOND..12 * SECOND).contains(delay))
+    );
     assert!(first.windows(2).all(|pair| pair[0] != pair[1]), "{first:?}");
 }
 
@@ -238,7 +272,10 @@ fn a_factory_that_panics_ten_times_is_tried_by_the_backoff_until_it_works() {
         stepper.advance(71 * SECOND - NANOSECOND);
         assert_eq!(steps(&diary), ["a restarting"]);
         stepper.advance(NANOSECOND);
-        assert_eq!(diary.take(), ["a restarted 11: it panicked: not yet", "a at last"]);
+        assert_eq!(
+            diary.take(),
+            ["a restarted 11: it panicked: not yet", "a at last"]
+        );
         assert_eq!(outcome(queued), Ok(2));
     });
 }
@@ -290,14 +327,22 @@ fn a_start_that_fails_counts_again() {
         assert_eq!(
             steps(&diary),
             [
-                "a started", "a restarting", "a restarted", "a restarting", "a restarted",
-                "a restarting", "a restarted", "a restarting",
+                "a started",
+                "a restarting",
+                "a restarted",
+                "a restarting",
+                "a restarted",
+                "a restarting",
+                "a restarted",
+                "a restarting",
             ]
         );
         let member = type_name::<Member>();
         assert_eq!(
             end_of(&supervisor).to_string(),
-            format!("it gave up: `{member}` #1 (a) needed more than 3 restarts in 5s: it panicked: again")
+            format!(
+                "it gave up: `{member}` #1 (a) needed more than 3 restarts in 5s: it panicked: again"
+            )
         );
         assert_eq!(end_of(&a), StopReason::ParentEnded);
     });
@@ -308,7 +353,11 @@ fn a_failure_climbs_up_three_levels_and_its_text_names_them_all() {
     under_seeds(|stepper| {
         let diary = Diary::default();
         let system = stepper.system();
-        let tree = || system.supervisor(Strategy::OneForOne).intensity(Intensity::new(0, SECOND));
+        let tree = || {
+            system
+                .supervisor(Strategy::OneForOne)
+                .intensity(Intensity::new(0, SECOND))
+        };
         let mut low = tree();
         let a = low.child(Member::spec("a", &diary)).unwrap();
         let mut middle = tree();
@@ -350,8 +399,12 @@ fn a_supervisor_that_gave_up_has_failed_and_is_restarted_even_if_transient() {
             assert_eq!(
                 steps(&diary),
                 [
-                    "a restarting", "a restarted", "a restarting", "b restarting",
-                    "a restarted", "b restarted",
+                    "a restarting",
+                    "a restarted",
+                    "a restarting",
+                    "b restarting",
+                    "a restarted",
+                    "b restarted",
                 ]
             );
             // A new life counts anew.
@@ -381,7 +434,9 @@ fn a_supervisor_ends_when_its_significant_children_have() {
                 let significant = |name| Member::spec(name, &diary).restart(restart).significant();
                 let a = tree.child(significant("a")).unwrap();
                 let b = tree.child(significant("b")).unwrap();
-                let c = tree.child(Member::spec("c", &diary).restart(restart)).unwrap();
+                let c = tree
+                    .child(Member::spec("c", &diary).restart(restart))
+                    .unwrap();
                 let supervisor = tree.start().unwrap();
                 befall(stepper, &c, Stop);
                 assert!(!supervisor.is_stopped());
@@ -407,9 +462,14 @@ fn a_significant_child_that_is_removed_ends_nobody() {
         let diary = Diary::default();
         let tree = stepper.system().supervisor(Strategy::OneForOne);
         let tree = tree.auto_shutdown(AutoShutdown::AnySignificant);
-        let child = Member::spec("a", &diary).restart(Restart::Transient).significant();
+        let child = Member::spec("a", &diary)
+            .restart(Restart::Transient)
+            .significant();
         let (supervisor, _a) = with_child(tree, child);
-        assert_eq!(supervisor.remove("a").wait().unwrap(), Ok(StopReason::Removed));
+        assert_eq!(
+            supervisor.remove("a").wait().unwrap(),
+            Ok(StopReason::Removed)
+        );
         stepper.run();
         assert!(!supervisor.is_stopped());
     });

@@ -12,8 +12,13 @@ use crate::support::{PATIENCE, end_of, eventually, in_pools, under_seeds};
 
 fn member(stepper: &Stepper, name: &'static str, diary: &Diary) -> Addr<Member> {
     let named = stepper.system().actor().name(name);
-    named.spawn(Member::new(name, diary)).expect("the system runs")
+    named
+        .spawn(Member::new(name, diary))
+        .expect("the system runs")
 }
+
+/// A way to end an actor.
+type End = fn(&Addr<Member>);
 
 /// Has a member do something now.
 fn have<R: Send + 'static>(
@@ -41,17 +46,26 @@ fn link(one: &Addr<Member>, other: &Addr<Member>) {
 
 #[test]
 fn a_watcher_is_told_once_of_every_kind_of_end() {
-    let ends: [(fn(&Addr<Member>), &str); 5] = [
+    let ends: [(End, &str); 5] = [
         (|a| a.stop(), "w told of a: it was stopped"),
         (|a| a.kill(), "w told of a: it was killed"),
         (|a| a.drain(), "w told of a: it was drained"),
-        (|a| drop(a.try_send(to_panic())), "w told of a: it panicked: on request"),
-        (|a| drop(a.try_send(to_fail())), "w told of a: it failed: by request"),
+        (
+            |a| drop(a.try_send(to_panic())),
+            "w told of a: it panicked: on request",
+        ),
+        (
+            |a| drop(a.try_send(to_fail())),
+            "w told of a: it failed: by request",
+        ),
     ];
     for (end, told) in ends {
         under_seeds(|stepper| {
             let diary = Diary::default();
-            let (w, a) = (member(stepper, "w", &diary), member(stepper, "a", &Diary::default()));
+            let (w, a) = (
+                member(stepper, "w", &diary),
+                member(stepper, "a", &Diary::default()),
+            );
             // Twice is once.
             watch(&w, &a);
             watch(&w, &a);
@@ -68,7 +82,10 @@ fn a_watcher_is_told_once_of_every_kind_of_end() {
 fn one_that_has_ended_is_told_of_at_once_and_each_time() {
     under_seeds(|stepper| {
         let diary = Diary::default();
-        let (w, a) = (member(stepper, "w", &diary), member(stepper, "a", &Diary::default()));
+        let (w, a) = (
+            member(stepper, "w", &diary),
+            member(stepper, "a", &Diary::default()),
+        );
         a.stop();
         stepper.run();
         diary.take();
@@ -85,7 +102,10 @@ fn one_that_has_ended_is_told_of_at_once_and_each_time() {
 fn nobody_is_told_after_an_unwatch_also_if_the_end_came_before() {
     under_seeds(|stepper| {
         let diary = Diary::default();
-        let (w, a) = (member(stepper, "w", &diary), member(stepper, "a", &Diary::default()));
+        let (w, a) = (
+            member(stepper, "w", &diary),
+            member(stepper, "a", &Diary::default()),
+        );
         diary.take();
         assert!(!unwatch(&w, &a), "there is none");
         watch(&w, &a);
@@ -185,7 +205,9 @@ fn actors_of_different_systems_watch_and_link() {
     watch(&watcher, &watched);
     watched.kill();
     eventually("the end is told", || {
-        diary.take().contains(&"w told of somebody: it was killed".to_owned())
+        diary
+            .take()
+            .contains(&"w told of somebody: it was killed".to_owned())
     });
     let linked = there.spawn(Member::new("b", &Diary::default()));
     link(&watcher, &linked);
@@ -205,7 +227,9 @@ fn a_link_works_both_ways_and_twice_is_once() {
                 a.ask(to(move |_, ctx| ctx.link(&of_b))),
                 b.ask(to(move |_, ctx| ctx.link(&of_a))),
             ];
-            linking.into_iter().for_each(|done| done.wait().expect("it lives"));
+            linking
+                .into_iter()
+                .for_each(|done| done.wait().expect("it lives"));
             let (ends, follows) = if first_ends { (&a, &b) } else { (&b, &a) };
             ends.kill();
             stepper.run();
@@ -276,7 +300,10 @@ fn who_traps_links_is_told_of_every_end_instead() {
         stepper.run();
         others[1].stop();
         stepper.run();
-        assert_eq!(diary.take(), ["t told of a: it was killed", "t told of b: it was stopped"]);
+        assert_eq!(
+            diary.take(),
+            ["t told of a: it was killed", "t told of b: it was stopped"]
+        );
     });
 }
 
@@ -308,7 +335,9 @@ fn an_end_that_is_linked_ends_no_wait() {
         let diary = Diary::default();
         let (a, b) = (member(stepper, "a", &diary), member(stepper, "b", &diary));
         link(&a, &b);
-        let asleep = a.ask(to(|_, ctx| u64::from(ctx.sleep(Duration::from_secs(9)).is_ok())));
+        let asleep = a.ask(to(|_, ctx| {
+            u64::from(ctx.sleep(Duration::from_secs(9)).is_ok())
+        }));
         stepper.run();
         b.kill();
         assert_eq!(outcome(asleep), Ok(1));
@@ -331,7 +360,9 @@ fn a_storm_of_ends_is_told_exactly_once_each_after_all_messages() {
         fn terminated(&mut self, ended: &Terminated, _: &mut Context<Self>) {
             let name = ended.name.as_deref().expect("each has a number");
             let number = name.parse().expect("each has a number");
-            self.told.send((number, self.sent[number])).expect("the test listens");
+            self.told
+                .send((number, self.sent[number]))
+                .expect("the test listens");
         }
     }
     impl Handler<Watch> for Tallier {
@@ -385,8 +416,15 @@ fn a_storm_of_ends_is_told_exactly_once_each_after_all_messages() {
             assert_eq!(all[number].replace(sent), None, "once");
         }
         let expected = |number: usize| Some(number as u64 % 40);
-        assert!(all.iter().enumerate().all(|(number, sent)| *sent == expected(number)));
+        assert!(
+            all.iter()
+                .enumerate()
+                .all(|(number, sent)| *sent == expected(number))
+        );
         drop(tallier);
-        assert!(tells.recv_timeout(PATIENCE).is_err(), "no end is told twice");
+        assert!(
+            tells.recv_timeout(PATIENCE).is_err(),
+            "no end is told twice"
+        );
     });
 }

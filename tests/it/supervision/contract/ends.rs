@@ -60,8 +60,11 @@ fn the_first_of_several_errors_counts() {
 
 #[test]
 fn a_stop_ends_a_life_of_a_permanent_child_and_all_of_others() {
-    let ways: [fn(&mut Context<Member>); 2] = [|ctx| ctx.stop(), |ctx| ctx.addr().stop()];
-    for (care, way) in CARES.into_iter().flat_map(|care| ways.map(|way| (care, way))) {
+    let ways: [Way; 2] = [|ctx| ctx.stop(), |ctx| ctx.addr().stop()];
+    for (care, way) in CARES
+        .into_iter()
+        .flat_map(|care| ways.map(|way| (care, way)))
+    {
         under_seeds(|stepper| {
             let message = to(move |_, ctx| {
                 way(ctx);
@@ -131,7 +134,10 @@ fn a_drain_ends_every_actor_with_its_queue_handled() {
             let drained = Trial {
                 hand: Ok(1),
                 queued: Ok(2),
-                notes: vec!["a goes on".to_owned(), "a stopped: it was drained".to_owned()],
+                notes: vec![
+                    "a goes on".to_owned(),
+                    "a stopped: it was drained".to_owned(),
+                ],
                 end: Some("it was drained".to_owned()),
                 dead_letters: 0,
             };
@@ -161,7 +167,10 @@ fn a_panic_in_terminated_ends_a_life() {
             stepper.run();
             let mut notes = vec!["a told of b: it was stopped"];
             if comes_back_when_it_fails(care) {
-                notes.extend(["a restarting: it panicked: told", "a restarted 1: it panicked: told"]);
+                notes.extend([
+                    "a restarting: it panicked: told",
+                    "a restarted 1: it panicked: told",
+                ]);
             } else {
                 notes.push("a stopped: it panicked: told");
             }
@@ -192,10 +201,15 @@ fn one_that_is_linked_with_one_that_fails_ends_a_life() {
             let notes = diary.take();
             let reason = notes[0].split_once(": ").expect("a note has a reason").1;
             assert!(reason.starts_with("it is linked with "), "{reason}");
-            assert!(reason.ends_with(", which has ended: it failed: by request"), "{reason}");
+            assert!(
+                reason.ends_with(", which has ended: it failed: by request"),
+                "{reason}"
+            );
             if comes_back_when_it_fails(care) {
-                let expected =
-                    [format!("a restarting: {reason}"), format!("a restarted 1: {reason}")];
+                let expected = [
+                    format!("a restarting: {reason}"),
+                    format!("a restarted 1: {reason}"),
+                ];
                 assert_eq!(notes, expected);
             } else {
                 assert_eq!(notes, [format!("a stopped: {reason}")]);
@@ -206,7 +220,7 @@ fn one_that_is_linked_with_one_that_fails_ends_a_life() {
 }
 
 /// Ways to fail in a hook, and the reasons that they give.
-const WAYS: [(fn(&mut Context<Member>), &str); 2] = [
+const WAYS: [(Way, &str); 2] = [
     (|_| panic!("at once"), "it panicked: at once"),
     (|ctx| ctx.fail("at once"), "it failed: at once"),
 ];
@@ -264,12 +278,16 @@ fn a_later_start_that_fails_is_followed_by_another() {
     for (way, reason) in WAYS {
         under_seeds(|stepper| {
             let diary = Diary::default();
-            let (_supervisor, a) =
-                cast(stepper, Some(Restart::Transient), &diary, move |moment, ctx| {
+            let (_supervisor, a) = cast(
+                stepper,
+                Some(Restart::Transient),
+                &diary,
+                move |moment, ctx| {
                     if moment == Moment::Restarted && ctx.restarts() < 3 {
                         way(ctx);
                     }
-                });
+                },
+            );
             diary.take();
             let hand = a.ask(to_panic());
             let queued = a.ask(to_note("goes on"));
@@ -398,7 +416,10 @@ fn the_hooks_of_a_restart_are_by_default_those_of_an_end_and_a_start() {
         let (_supervisor, a) = with_child(patient(stepper, Strategy::OneForOne), child);
         a.kill();
         stepper.run();
-        assert_eq!(diary.take(), ["started", "stopped: it was killed", "started"]);
+        assert_eq!(
+            diary.take(),
+            ["started", "stopped: it was killed", "started"]
+        );
     });
 }
 
@@ -409,7 +430,9 @@ fn with_sibling(
     diary: &Diary,
 ) -> (Addr<Supervisor>, Addr<Member>, Addr<Member>) {
     let mut tree = patient(stepper, Strategy::OneForAll);
-    let a = tree.child(Member::spec("a", diary).restart(restart)).unwrap();
+    let a = tree
+        .child(Member::spec("a", diary).restart(restart))
+        .unwrap();
     let b = tree.child(Member::spec("b", &Diary::default())).unwrap();
     (tree.start().unwrap(), a, b)
 }
@@ -536,11 +559,19 @@ fn a_shutdown_drains_the_queues_of_a_tree() {
             let diary = Diary::default();
             let (_supervisor, a) = cast(stepper, Some(restart), &diary, |_, _| ());
             let trial = trial_from_outside(stepper, &diary, &a, || {
-                assert!(stepper.system().shutdown(Duration::from_secs(60)).is_clean());
+                assert!(
+                    stepper
+                        .system()
+                        .shutdown(Duration::from_secs(60))
+                        .is_clean()
+                );
             });
             let drained = Trial {
                 queued: Ok(2),
-                notes: vec!["a goes on".to_owned(), "a stopped: the system shut down".to_owned()],
+                notes: vec![
+                    "a goes on".to_owned(),
+                    "a stopped: the system shut down".to_owned(),
+                ],
                 dead_letters: 0,
                 ..ends(Ok(1), "the system shut down")
             };
@@ -581,11 +612,21 @@ fn a_child_that_does_not_stop_in_time_is_killed() {
             }));
             stepper.run();
             let (expected, notes) = if restart == Restart::Temporary {
-                assert_eq!(supervisor.remove("a").wait().unwrap(), Ok(StopReason::Killed));
-                (StopReason::Killed, vec!["a started", "a stopped: it was killed"])
+                assert_eq!(
+                    supervisor.remove("a").wait().unwrap(),
+                    Ok(StopReason::Killed)
+                );
+                (
+                    StopReason::Killed,
+                    vec!["a started", "a stopped: it was killed"],
+                )
             } else {
                 assert_eq!(supervisor.restart("a").wait().unwrap(), Ok(()));
-                let notes = ["a started", "a restarting: it was killed", "a restarted 1: it was killed"];
+                let notes = [
+                    "a started",
+                    "a restarting: it was killed",
+                    "a restarted 1: it was killed",
+                ];
                 assert_eq!(diary.take(), notes);
                 supervisor.stop();
                 (StopReason::ParentEnded, vec!["a stopped: its parent ended"])
@@ -608,7 +649,10 @@ fn a_child_with_no_time_to_stop_is_killed_at_once() {
             u64::from(ctx.sleep(Duration::from_secs(3600)).is_ok())
         }));
         stepper.run();
-        assert_eq!(supervisor.remove("a").wait().unwrap(), Ok(StopReason::Killed));
+        assert_eq!(
+            supervisor.remove("a").wait().unwrap(),
+            Ok(StopReason::Killed)
+        );
         assert_eq!(outcome(asleep), Ok(0));
         assert_eq!(stepper.system().now(), before);
     });
@@ -625,7 +669,10 @@ fn a_child_that_may_take_for_ever_is_waited_for() {
             u64::from(ctx.sleep(Duration::from_secs(3600)).is_ok())
         }));
         stepper.run();
-        assert_eq!(supervisor.remove("a").wait().unwrap(), Ok(StopReason::Removed));
+        assert_eq!(
+            supervisor.remove("a").wait().unwrap(),
+            Ok(StopReason::Removed)
+        );
         assert_eq!(outcome(asleep), Ok(1));
         assert_eq!(stepper.system().now(), before + Duration::from_secs(3600));
     });

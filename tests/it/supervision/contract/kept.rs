@@ -102,8 +102,7 @@ fn what_is_queued_stays_in_its_order_through_several_restarts() {
 fn messages_and_requests_wait_while_an_actor_is_down() {
     under_seeds(|stepper| {
         let diary = Diary::default();
-        let (_supervisor, a) =
-            with_child(patient(stepper, Strategy::OneForOne), late("a", &diary));
+        let (_supervisor, a) = with_child(patient(stepper, Strategy::OneForOne), late("a", &diary));
         diary.take();
         a.kill();
         stepper.advance(Duration::from_secs(1));
@@ -116,7 +115,10 @@ fn messages_and_requests_wait_while_an_actor_is_down() {
         assert_eq!(diary.take(), [""; 0]);
         assert_eq!(stepper.system().snapshot().actors[0].counts.queued, 2);
         stepper.advance(Duration::from_nanos(1));
-        assert_eq!(diary.take(), ["a restarted 1: it was killed", "a first", "a second"]);
+        assert_eq!(
+            diary.take(),
+            ["a restarted 1: it was killed", "a first", "a second"]
+        );
         assert_eq!(outcome(asked), Ok(2));
     });
 }
@@ -135,7 +137,8 @@ fn senders_stay_in_line_while_an_actor_is_down() {
         let to_a = a.clone();
         let sent = sender.ask(to(move |_, ctx| {
             let begun = ctx.now();
-            to_a.send(to_note("from the line")).expect("there comes room");
+            to_a.send(to_note("from the line"))
+                .expect("there comes room");
             (ctx.now() - begun).as_secs()
         }));
         stepper.run();
@@ -144,7 +147,13 @@ fn senders_stay_in_line_while_an_actor_is_down() {
         assert_eq!(stepper.system().snapshot().actors[0].waiting_senders, 2);
         assert_eq!(outcome(sent), Ok(10));
         assert_eq!(outcome(asked), Ok(2));
-        let notes = ["a restarting: it was killed", "a restarted 1: it was killed", "a queued", "a from the line", "a asked"];
+        let notes = [
+            "a restarting: it was killed",
+            "a restarted 1: it was killed",
+            "a queued",
+            "a from the line",
+            "a asked",
+        ];
         assert_eq!(diary.take(), notes);
     });
 }
@@ -167,7 +176,10 @@ fn senders_in_line_learn_of_an_end_for_good_while_the_actor_is_down() {
         }));
         stepper.run();
         let begun = stepper.system().now();
-        assert_eq!(supervisor.remove("a").wait().unwrap(), Ok(StopReason::Removed));
+        assert_eq!(
+            supervisor.remove("a").wait().unwrap(),
+            Ok(StopReason::Removed)
+        );
         assert_eq!(outcome(sent), Ok(5));
         let stopped = "actor has stopped: its supervisor stopped it".to_owned();
         assert_eq!(outcome(queued), Err(stopped));
@@ -179,7 +191,10 @@ fn senders_in_line_learn_of_an_end_for_good_while_the_actor_is_down() {
 fn a_full_mailbox_does_what_its_policy_says_while_the_actor_is_down() {
     let policies = [
         (Overflow::Block, "mailbox stayed full"),
-        (Overflow::BlockFor(Duration::from_secs(2)), "mailbox stayed full"),
+        (
+            Overflow::BlockFor(Duration::from_secs(2)),
+            "mailbox stayed full",
+        ),
         (Overflow::Reject, "mailbox is full"),
         (Overflow::DropNewest, "sent"),
     ];
@@ -204,7 +219,11 @@ fn a_full_mailbox_does_what_its_policy_says_while_the_actor_is_down() {
             }));
             assert_eq!(sent.wait().unwrap(), expected);
             stepper.advance(Duration::from_secs(10));
-            let notes = ["a restarting: it was killed", "a restarted 1: it was killed", "a queued"];
+            let notes = [
+                "a restarting: it was killed",
+                "a restarted 1: it was killed",
+                "a queued",
+            ];
             assert_eq!(diary.take(), notes);
             let counts = stepper.system().snapshot().actors[0].counts;
             let dropped = u64::from(policy == Overflow::DropNewest);
@@ -216,14 +235,23 @@ fn a_full_mailbox_does_what_its_policy_says_while_the_actor_is_down() {
 
 #[test]
 fn answers_that_were_owed_fail_as_the_life_did() {
-    let ends: [(fn(&mut Context<Member>), &str); 5] = [
-        (|_| panic!("on request"), "the asked actor panicked: on request"),
+    let ends: [(Way, &str); 5] = [
+        (
+            |_| panic!("on request"),
+            "the asked actor panicked: on request",
+        ),
         (|ctx| ctx.fail("so"), "actor has stopped: it failed: so"),
         (|ctx| ctx.stop(), "actor has stopped: it was stopped"),
         (|ctx| ctx.addr().kill(), "actor has stopped: it was killed"),
-        (|ctx| ctx.addr().drain(), "actor has stopped: it was drained"),
+        (
+            |ctx| ctx.addr().drain(),
+            "actor has stopped: it was drained",
+        ),
     ];
-    for (care, (end, expected)) in CARES.into_iter().flat_map(|care| ends.map(|end| (care, end))) {
+    for (care, (end, expected)) in CARES
+        .into_iter()
+        .flat_map(|care| ends.map(|end| (care, end)))
+    {
         under_seeds(|stepper| {
             let diary = Diary::default();
             let (_supervisor, a) = cast(stepper, care, &diary, |_, _| ());
@@ -284,15 +312,19 @@ fn requests_that_an_actor_had_made_are_withdrawn_with_its_life() {
 fn timers_are_cancelled_at_the_end_of_a_life() {
     under_seeds(|stepper| {
         let diary = Diary::default();
-        let (_supervisor, a) = cast(stepper, Some(Restart::Permanent), &diary, |moment, ctx| {
-            match moment {
-                Moment::Started | Moment::Restarting => {
-                    let _ = ctx.send_after(Duration::from_secs(5), to_note("once"));
-                    let _ = ctx.interval(Duration::from_secs(1), || to_note("tick"));
-                }
-                _ => {}
-            }
-        });
+        let (_supervisor, a) =
+            cast(
+                stepper,
+                Some(Restart::Permanent),
+                &diary,
+                |moment, ctx| match moment {
+                    Moment::Started | Moment::Restarting => {
+                        let _ = ctx.send_after(Duration::from_secs(5), to_note("once"));
+                        let _ = ctx.interval(Duration::from_secs(1), || to_note("tick"));
+                    }
+                    _ => {}
+                },
+            );
         stepper.advance(Duration::from_secs(2));
         assert_eq!(diary.take(), ["a started", "a tick", "a tick"]);
         assert_eq!(stepper.system().snapshot().timers, 2);
@@ -300,7 +332,10 @@ fn timers_are_cancelled_at_the_end_of_a_life() {
         stepper.run();
         assert_eq!(stepper.system().snapshot().timers, 0);
         stepper.advance(Duration::from_secs(60));
-        let notes = ["a restarting: it was killed", "a restarted 1: it was killed"];
+        let notes = [
+            "a restarting: it was killed",
+            "a restarted 1: it was killed",
+        ];
         assert_eq!(diary.take(), notes);
     });
 }
@@ -327,7 +362,8 @@ fn whom_a_life_watches_the_next_one_does_not() {
         // Nor does it trap.
         let unlucky = stepper.system().spawn(Member::new("c", &Diary::default()));
         let linked = unlucky.clone();
-        a.send(to(move |_, ctx| ctx.link(&linked))).expect("there is room");
+        a.send(to(move |_, ctx| ctx.link(&linked)))
+            .expect("there is room");
         stepper.run();
         unlucky.kill();
         stepper.run();
@@ -368,10 +404,14 @@ fn linked_ones_are_told_of_a_restart_and_watchers_are_not() {
         let (supervisor, a) = cast(stepper, Some(Restart::Permanent), &diary, |_, _| ());
         let watcher = stepper.system().spawn(Member::new("w", &others));
         let watched = a.clone();
-        watcher.send(to(move |_, ctx| ctx.watch(&watched))).expect("there is room");
+        watcher
+            .send(to(move |_, ctx| ctx.watch(&watched)))
+            .expect("there is room");
         let linked = stepper.system().spawn(Member::new("l", &others));
         let with = a.clone();
-        linked.send(to(move |_, ctx| ctx.link(&with))).expect("there is room");
+        linked
+            .send(to(move |_, ctx| ctx.link(&with)))
+            .expect("there is room");
         let joins = stepper.system().spawn(Member::new("j", &others));
         let of = a.clone();
         let joined = joins.ask(to(move |_, _| of.join()));
@@ -381,9 +421,18 @@ fn linked_ones_are_told_of_a_restart_and_watchers_are_not() {
         stepper.run();
         let notes = others.take();
         assert_eq!(notes.len(), 1, "{notes:?}");
-        assert!(notes[0].starts_with("l stopped: it is linked with "), "{notes:?}");
-        assert!(notes[0].ends_with("(a), which has ended: it failed: so"), "{notes:?}");
-        assert_eq!(supervisor.expect("it has one").remove("a").wait().unwrap(), Ok(StopReason::Removed));
+        assert!(
+            notes[0].starts_with("l stopped: it is linked with "),
+            "{notes:?}"
+        );
+        assert!(
+            notes[0].ends_with("(a), which has ended: it failed: so"),
+            "{notes:?}"
+        );
+        assert_eq!(
+            supervisor.expect("it has one").remove("a").wait().unwrap(),
+            Ok(StopReason::Removed)
+        );
         stepper.run();
         assert_eq!(others.take(), ["w told of a: its supervisor stopped it"]);
         assert_eq!(joined.wait().unwrap(), Ok(StopReason::Removed));
@@ -413,10 +462,16 @@ fn its_children_end_before_the_hook_at_the_end() {
             diary.take();
             a.send(to(|_, ctx| ctx.fail("so"))).expect("there is room");
             stepper.advance(Duration::from_secs(2));
-            let mut notes = vec!["second stopped: its parent ended", "first stopped: its parent ended"];
+            let mut notes = vec![
+                "second stopped: its parent ended",
+                "first stopped: its parent ended",
+            ];
             match care {
                 Some(Restart::Permanent | Restart::Transient) => {
-                    notes.extend(["a restarting: it failed: so", "a restarted 1: it failed: so"]);
+                    notes.extend([
+                        "a restarting: it failed: so",
+                        "a restarted 1: it failed: so",
+                    ]);
                 }
                 _ => notes.push("a stopped: it failed: so"),
             }
@@ -436,7 +491,10 @@ fn no_child_may_come_while_a_life_ends() {
                 let error = child.unwrap_err();
                 assert_eq!(error.to_string(), "the parent is ending");
                 // And by the short form, it has ended already.
-                assert!(ctx.spawn_child(Member::new("d", &Diary::default())).is_stopped());
+                assert!(
+                    ctx.spawn_child(Member::new("d", &Diary::default()))
+                        .is_stopped()
+                );
             }
             if moment == Moment::Restarted {
                 let child = ctx.child().spawn(Member::new("c", &Diary::default()));
@@ -468,10 +526,17 @@ fn children_that_it_supervises_end_this_life_and_begin_the_next_with_it() {
         let (_root, inner) = with_child(tree, inner.into_spec("inner"));
         assert_eq!(diary.take(), ["a started", "b started", "c started"]);
         inner.kill();
-        let asked = [a.ask(to_note("asked")), b.ask(to_note("asked")), c.ask(to_note("asked"))];
+        let asked = [
+            a.ask(to_note("asked")),
+            b.ask(to_note("asked")),
+            c.ask(to_note("asked")),
+        ];
         stepper.run();
         let notes = diary.take();
-        let hooks: Vec<_> = notes.iter().filter(|note| !note.contains("asked")).collect();
+        let hooks: Vec<_> = notes
+            .iter()
+            .filter(|note| !note.contains("asked"))
+            .collect();
         assert_eq!(
             hooks,
             [
@@ -485,7 +550,13 @@ fn children_that_it_supervises_end_this_life_and_begin_the_next_with_it() {
         let [of_a, _, of_c] = asked;
         assert_eq!((outcome(of_a), outcome(of_c)), (Ok(2), Ok(2)));
         assert!(b.is_stopped());
-        let ids: Vec<_> = inner.list().wait().unwrap().into_iter().map(|child| child.id).collect();
+        let ids: Vec<_> = inner
+            .list()
+            .wait()
+            .unwrap()
+            .into_iter()
+            .map(|child| child.id)
+            .collect();
         assert_eq!(ids, ["a".into(), "c".into()]);
     });
 }
