@@ -28,7 +28,7 @@ use super::envelope::{Envelope, Vtable};
 use super::family::{Family, Kinship};
 use super::frame::{self, Frame};
 use super::memberships::Memberships;
-use super::orders::{KILL, Orders, START};
+use super::orders::{KILL, Orders, REVIVE, START};
 use super::retry::{Kept, Retries};
 use super::slot::WaitSlot;
 use super::timer::OwnTimers;
@@ -103,8 +103,6 @@ pub(crate) struct Rare {
     pub(super) failure: Option<Failure>,
     /// How many lives it has begun, if it is supervised.
     pub(super) lives: u64,
-    /// Orders that came while a life ended, for what comes then.
-    pub(super) put_off: u16,
     /// Its parent has given it up.
     pub(super) is_stuck: bool,
     pub(crate) family: Family,
@@ -242,7 +240,7 @@ impl Core {
     /// may be started again later.
     pub(super) fn is_awaited_by(&self, other: &Self) -> bool {
         let ends = matches!(other.stage(), stage::FALLING | stage::ENDING);
-        let is_down = matches!(other.stage(), stage::FALLING | stage::DOWN);
+        let is_down = other.stage() == stage::FALLING || other.stays_down();
         if !ends && !is_down {
             return false;
         }
@@ -273,6 +271,13 @@ impl Core {
     /// Why it ends or has ended.
     pub(super) fn reason(&self) -> Option<StopReason> {
         self.with_rare_if_any(|rare| rare.reason.clone())?
+    }
+
+    /// Whether it is between two lives, and none is about to begin.
+    pub(super) fn stays_down(&self) -> bool {
+        // Looked at before the stage: the runner makes it `LIVE` before it takes the order away.
+        let is_revived = self.orders.standing() & REVIVE != 0;
+        !is_revived && self.stage() == stage::DOWN
     }
 
     pub(super) fn is_killed(&self) -> bool {

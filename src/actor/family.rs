@@ -226,11 +226,8 @@ impl Manner {
     }
 
     fn is_over(&self, cell: &dyn Target) -> bool {
-        match cell.core().stage() {
-            stage::ENDED => true,
-            stage::DOWN => self.falls(cell),
-            _ => false,
-        }
+        let core = cell.core();
+        core.stage() == stage::ENDED || (self.falls(cell) && core.stays_down())
     }
 }
 

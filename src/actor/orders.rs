@@ -66,8 +66,10 @@ impl Orders {
     /// Adds orders. If so, the actor was held and the caller is its runner now.
     #[must_use = "a runner must go on"]
     pub(super) fn add(&self, orders: u16) -> bool {
+        // The last life has ended, however: what falls after this is the next one.
+        let done = if orders & REVIVE != 0 { FALL } else { 0 };
         let unheld = |now: u16| {
-            let now = now | orders;
+            let now = now & !done | orders;
             Some(if planted(Fault::HeldKept) {
                 now
             } else {
@@ -86,6 +88,13 @@ impl Orders {
     pub(super) fn take(&self) -> u16 {
         // ORDERING: Acquire pairs with the Release of whoever gave the orders.
         self.0.fetch_and(KILL, AcqRel)
+    }
+
+    /// As [`take`](Self::take), of an actor that is down: the order to begin its next life stays,
+    /// too.
+    pub(super) fn take_all_but_revive(&self) -> u16 {
+        // ORDERING: as in `take`.
+        self.0.fetch_and(KILL | REVIVE, AcqRel)
     }
 
     /// The runner lets go of the actor without giving up its claim, until somebody gives an order.

@@ -1,6 +1,7 @@
 //! Supervisors: who is started again, when and in which order; what stays over a restart.
 
 mod contract;
+mod hooks;
 mod model;
 mod pools;
 mod requests;

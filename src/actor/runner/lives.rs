@@ -134,18 +134,33 @@ impl<A: Actor> Runner<'_, A> {
     fn rest(&mut self) -> Next {
         loop {
             let core = self.core();
-            let put_off = core.with_rare(|rare| std::mem::take(&mut rare.put_off));
-            let orders = core.orders.take() | put_off;
             // Whoever orders it to end for good closes the mailbox first.
             if core.mailbox.queue().is_closed() {
                 let reason = core.reason().expect("a mailbox is closed for a reason");
                 self.begin_end(reason);
                 return Next::Look;
             }
-            // What else is ordered was meant for the life that has ended.
-            if orders & REVIVE != 0 {
+            if core.orders.standing() & REVIVE != 0 {
+                // Before the order is taken, so that nobody takes the actor for down meanwhile.
+                core.set_stage(stage::LIVE);
+                let taken = core.orders.take();
+                // One to fall came after this one, so it is for the life that begins, and so is one
+                // to end for good; the others were meant for the last one.
+                let is_closed = core.mailbox.queue().is_closed();
+                let kept = if is_closed {
+                    taken & !REVIVE
+                } else {
+                    taken & FALL
+                };
+                let _ = core.orders.add(kept);
                 self.revive();
                 return Next::Look;
+            }
+            // What else is ordered was meant for the life that has ended. One to begin the next, or
+            // to end, may have come just now.
+            let orders = core.orders.take_all_but_revive();
+            if core.mailbox.queue().is_closed() {
+                continue;
             }
             let stale = orders & (KILL | STOP | FAIL | FALL) != 0;
             if stale {
@@ -167,7 +182,6 @@ impl<A: Actor> Runner<'_, A> {
             rare.lives += 1;
             rare.failure.take()
         });
-        core.set_stage(stage::LIVE);
         let begun = catch_unwind(AssertUnwindSafe(|| self.begin_life(failure.as_ref())));
         let reason = match begun {
             Ok(Ok(())) => None,
@@ -221,8 +235,8 @@ impl<A: Actor> Runner<'_, A> {
         }
         let mut stopping = core.with_rare(|rare| rare.family.stopping(manner));
         loop {
-            let orders = core.orders.take();
-            core.with_rare(|rare| rare.put_off |= orders);
+            // They were for the life that ends, whose handler has returned.
+            core.orders.take();
             let progress = stopping.go_on(core.runtime.now());
             let due = match progress {
                 Progress::Over => None,

@@ -15,6 +15,9 @@ fn patient(stepper: &Stepper, strategy: Strategy) -> SupervisorBuilder {
     tree.intensity(Intensity::UNLIMITED)
 }
 
+/// What a member does in a hook or handler.
+type Way = fn(&mut Context<Member>);
+
 /// How the member of a trial is looked after.
 const CARES: [Option<Restart>; 4] = [
     Some(Restart::Permanent),

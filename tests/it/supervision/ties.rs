@@ -17,6 +17,9 @@ fn member(stepper: &Stepper, name: &'static str, diary: &Diary) -> Addr<Member> 
         .expect("the system runs")
 }
 
+/// A way to end an actor.
+type End = fn(&Addr<Member>);
+
 /// Has a member do something now.
 fn have<R: Send + 'static>(
     actor: &Addr<Member>,
@@ -43,7 +46,7 @@ fn link(one: &Addr<Member>, other: &Addr<Member>) {
 
 #[test]
 fn a_watcher_is_told_once_of_every_kind_of_end() {
-    let ends: [(fn(&Addr<Member>), &str); 5] = [
+    let ends: [(End, &str); 5] = [
         (|a| a.stop(), "w told of a: it was stopped"),
         (|a| a.kill(), "w told of a: it was killed"),
         (|a| a.drain(), "w told of a: it was drained"),

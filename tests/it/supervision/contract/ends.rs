@@ -60,7 +60,7 @@ fn the_first_of_several_errors_counts() {
 
 #[test]
 fn a_stop_ends_a_life_of_a_permanent_child_and_all_of_others() {
-    let ways: [fn(&mut Context<Member>); 2] = [|ctx| ctx.stop(), |ctx| ctx.addr().stop()];
+    let ways: [Way; 2] = [|ctx| ctx.stop(), |ctx| ctx.addr().stop()];
     for (care, way) in CARES
         .into_iter()
         .flat_map(|care| ways.map(|way| (care, way)))
@@ -220,7 +220,7 @@ fn one_that_is_linked_with_one_that_fails_ends_a_life() {
 }
 
 /// Ways to fail in a hook, and the reasons that they give.
-const WAYS: [(fn(&mut Context<Member>), &str); 2] = [
+const WAYS: [(Way, &str); 2] = [
     (|_| panic!("at once"), "it panicked: at once"),
     (|ctx| ctx.fail("at once"), "it failed: at once"),
 ];

@@ -235,7 +235,7 @@ fn a_full_mailbox_does_what_its_policy_says_while_the_actor_is_down() {
 
 #[test]
 fn answers_that_were_owed_fail_as_the_life_did() {
-    let ends: [(fn(&mut Context<Member>), &str); 5] = [
+    let ends: [(Way, &str); 5] = [
         (
             |_| panic!("on request"),
             "the asked actor panicked: on request",
