@@ -249,6 +249,11 @@ impl Runtime {
     pub(crate) fn dismiss(&self, id: ActorId, residence: Residence, counts: Counts) {
         let gone = {
             let mut shard = self.shard_of(id).lock();
+            // One that never began may have been ended at the same time.
+            let resident = shard.place(residence.0).as_ref();
+            if resident.is_none_or(|resident| resident.id() != id) {
+                return;
+            }
             shard.departed += counts;
             shard.gaps.push(residence.0);
             shard.place(residence.0).take()

@@ -49,7 +49,7 @@ use request::Begun;
 /// | `stop` on its context or address | `Stopped` | handled | restarted, and its mailbox stays open | ends | ends |
 /// | [`Addr::kill`] | `Killed` | its waits end with an error; handled when its handler returns | restarted | restarted | ends |
 /// | one that it is linked with fails | `Linked` | handled | restarted | restarted | ends |
-/// | [`Addr::drain`] | `Drained` | handled, and the queue | ends | ends | ends |
+/// | [`Addr::drain`] | `Drained` | handled, and the queue, unless it is down | ends | ends | ends |
 /// | a sibling fails, and the strategy says so | `Restarted` | handled | restarted | restarted | ends as `Removed` |
 /// | [`Addr::restart`] | `Restarted` | handled | restarted | restarted | refused |
 /// | [`Addr::remove`] | `Removed` | handled | ends | ends | ends |
@@ -57,7 +57,7 @@ use request::Begun;
 /// | its supervisor fails, and is supervised itself | `Restarted` | handled | restarted with it, or ends as `ParentEnded` | as before | ends as `ParentEnded` |
 /// | the system shuts down | `Shutdown` | handled, and the queue if it drains | ends | ends | ends |
 /// | it does not stop within its stop timeout | `Killed` | as by `kill` | as it was to | as it was to | ends |
-/// | nor within a second after that | `Stuck` | its handler goes on; the actor ends when it returns | given up, and the supervisor with it | given up, and the supervisor with it | given up |
+/// | nor within a second after that | `Stuck` | its handler goes on; the actor ends when it returns | given up, and the supervisor with it unless it was to be removed | as before | given up |
 /// | its thread cannot be had | none: [`child`](SupervisorBuilder::child) and `add` give the error | - | - | - | - |
 ///
 /// `stop`, and the orders of a parent or supervisor, end no wait: a handler that is parked is waited
@@ -348,13 +348,12 @@ impl Drop for Household {
 fn adopt(post: &Post, cell: &Arc<Cell<Supervisor>>, mut household: Household) {
     let set = post.supervisor.set(Arc::downgrade(cell));
     set.expect("a supervisor has one cell");
-    let kin = std::mem::take(&mut household.kin);
+    // If a shutdown has ended it already, the household is dropped and its members end.
     cell.core().with_rare(|rare| {
         rare.family.together = household.together;
-        for (place, kin) in kin {
-            let joined = rare.family.join(place, kin);
-            debug_assert!(joined, "it has not ended");
-        }
+        household
+            .kin
+            .retain(|(place, kin)| !rare.family.join(*place, kin.clone()));
     });
 }
 

@@ -17,7 +17,7 @@ use super::context::Context;
 use super::core::{Core, stage};
 use super::envelope::Envelope;
 use super::frame::Failure;
-use super::orders::{END, FALL, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, SIGNALS};
+use super::orders::{END, INTERRUPTING, KILL, SHUTDOWN_DRAIN, SHUTDOWN_STOP, SIGNALS};
 use super::wait::{Caller, Record};
 use crate::error::StopReason;
 use crate::executor::thread::OwnThread;
@@ -154,7 +154,7 @@ impl<A: Actor> Cell<A> {
     /// Has the actor go on after orders were [added](super::orders::Orders::add).
     fn go_on(self: &Arc<Self>, was_held: bool, orders: u16) {
         // Whoever waits looks whether that ends his wait.
-        if orders & (KILL | FALL | END) != 0 {
+        if orders & INTERRUPTING != 0 {
             self.core.wait_slot.call(Record::wake);
         }
         if was_held {

@@ -28,7 +28,7 @@ use super::envelope::{Envelope, Vtable};
 use super::family::{Family, Kinship};
 use super::frame::{self, Frame};
 use super::memberships::Memberships;
-use super::orders::{KILL, Orders, REVIVE, START};
+use super::orders::{INTERRUPTING, KILL, Orders, REVIVE, START};
 use super::retry::{Kept, Retries};
 use super::slot::WaitSlot;
 use super::timer::OwnTimers;
@@ -235,20 +235,21 @@ impl Core {
             && self.with_rare_if_any(|rare| rare.family.is_quiet()) == Some(false)
     }
 
-    /// Whether this other actor may go on only when this one has ended, which it is ordered to: it is
-    /// one of its parents, which ends too, or a sibling of it or of one of these, which is down and
-    /// may be started again later.
-    pub(super) fn is_awaited_by(&self, other: &Self) -> bool {
+    /// Whether this other actor may go on only when this one has ended, which it does or is ordered to:
+    /// it is one of its parents, which ends too; or, if [others have ordered it](Self::is_told_to_end),
+    /// a sibling of it or of one of its parents, which is down and may be started again later.
+    pub(super) fn is_awaited_by(&self, other: &Self, is_told: bool) -> bool {
         let ends = matches!(other.stage(), stage::FALLING | stage::ENDING);
         let is_down = other.stage() == stage::FALLING || other.stays_down();
-        if !ends && !is_down {
+        let may_be_sibling = is_down && is_told;
+        if !ends && !may_be_sibling {
             return false;
         }
         let parent_of_other = other.parent();
         let mut parent = self.parent();
         while let Some(next) = parent {
             let is_parent = ends && ptr::eq(next.core(), other);
-            let is_sibling = is_down
+            let is_sibling = may_be_sibling
                 && parent_of_other
                     .as_ref()
                     .is_some_and(|parent| ptr::eq(parent.core(), next.core()));
@@ -258,6 +259,26 @@ impl Core {
             parent = next.core().parent();
         }
         false
+    }
+
+    /// Whether others have ordered this life to end, which it may do by now.
+    pub(super) fn is_told_to_end(&self) -> bool {
+        if self.orders.standing() & INTERRUPTING != 0 {
+            return true;
+        }
+        let reason = self.with_rare_if_any(|rare| match self.stage() {
+            stage::FALLING => rare.failure.as_ref().map(|failure| failure.reason.clone()),
+            _ => rare.reason.clone(),
+        });
+        matches!(
+            reason.flatten(),
+            Some(
+                StopReason::Restarted
+                    | StopReason::ParentEnded
+                    | StopReason::Removed
+                    | StopReason::Shutdown
+            )
+        )
     }
 
     pub(super) fn parent(&self) -> Option<Arc<dyn Target>> {

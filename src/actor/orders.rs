@@ -38,6 +38,8 @@ pub(crate) const END: u16 = 1 << 7;
 pub(crate) const FALL: u16 = 1 << 8;
 /// Its supervisor begins its next life.
 pub(crate) const REVIVE: u16 = 1 << 9;
+/// With these it is to end, or this life of it is, or its waits are.
+pub(super) const INTERRUPTING: u16 = KILL | FALL | END | SHUTDOWN_DRAIN | SHUTDOWN_STOP;
 /// Something lies in the lane for signals, or what a held runner waits for may have come.
 pub(crate) const SIGNALS: u16 = 1 << 10;
 /// No order: nobody runs the actor; see the [module](self).

@@ -471,6 +471,30 @@ impl<A: Actor> Runner<'_, A> {
         }
     }
 
+    /// A handler has panicked at this message: it is tried again, or a dead letter, unless it is
+    /// counted as handled already.
+    fn lose_message_in_hand(&self, message_type: &'static str, counted: bool, panic: &Arc<str>) {
+        let core = self.core();
+        let kept = core.with_rare(|rare| {
+            if counted {
+                return rare.kept.take();
+            }
+            rare.failed_at = Some(message_type);
+            rare.dead_lettered += u64::from(rare.kept.is_none());
+            None
+        });
+        drop_quietly(kept);
+        // If there is no next life, one that is kept becomes a dead letter at the end.
+        let is_kept = core.with_rare(|rare| rare.kept.is_some());
+        if !counted && !is_kept {
+            core.post_dead_letter(
+                type_name::<A>(),
+                message_type,
+                LossReason::Panicked(panic.clone()),
+            );
+        }
+    }
+
     /// A handler or hook has panicked: tells those who waited for it.
     fn panicked(&mut self, payload: Box<dyn Any + Send>) -> StopReason {
         let message: Arc<str> = panic_message(&*payload).into();
@@ -492,23 +516,8 @@ impl<A: Actor> Runner<'_, A> {
             panic = &*message,
             "an actor panicked"
         );
-        if let Some(message_type) = message_type.filter(|_| !counted) {
-            let is_kept = core.with_rare(|rare| {
-                rare.failed_at = Some(message_type);
-                let is_kept = rare.kept.is_some();
-                rare.dead_lettered += u64::from(!is_kept);
-                is_kept
-            });
-            // If there is no next life, it becomes one at the end.
-            if !is_kept {
-                core.post_dead_letter(
-                    type_name::<A>(),
-                    message_type,
-                    LossReason::Panicked(message.clone()),
-                );
-            }
-        } else {
-            drop_quietly(core.with_rare(|rare| rare.kept.take()));
+        if let Some(message_type) = message_type {
+            self.lose_message_in_hand(message_type, counted, &message);
         }
         // ORDERING: Relaxed: for those who look from outside.
         core.in_hand.store(ptr::null_mut(), Relaxed);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::cell::{Cell, Life, Target};
 use super::core::{Core, Settings};
-use super::family::{Kin, Kinship, PlainParent};
+use super::family::{Event, Kin, Kinship, PlainParent};
 use super::retry::Retries;
 use super::runner::Factory;
 use super::{Actor, Addr};
@@ -246,6 +246,10 @@ impl Spawner {
         if let Err(error) = thread.start(&name, cell.clone()) {
             cell.core().leave_all();
             cell.bury();
+            if let Some(kinship) = cell.core().kinship() {
+                let reason = StopReason::Stopped;
+                kinship.parent.report(kinship.place, Event::Ended(reason));
+            }
             return Err(SpawnError::Thread(error));
         }
         Ok((cell, registration))

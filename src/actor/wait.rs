@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use super::cell::Target;
 use super::circles;
+use super::core::{Core, stage};
 use super::frame::Frame;
-use super::orders::{END, FALL, KILL};
+use super::orders::{INTERRUPTING, KILL};
 use crate::error::WaitError;
 use crate::executor::block;
 use crate::executor::stacks::{self, Waiter};
@@ -333,8 +334,10 @@ impl<'a> Waiting<'a> {
             self.leave(frame);
             self.show(frame, waker);
         }
-        let orders = frame.core().orders.standing();
-        if orders & (KILL | FALL | END) != 0 && self.is_interrupted(frame, orders) {
+        let core = frame.core();
+        let orders = core.orders.standing();
+        let may_be = orders & INTERRUPTING != 0 || core.stage() != stage::LIVE;
+        if may_be && self.is_interrupted(core, orders) {
             return Err(WaitError::Interrupted);
         }
         Ok(())
@@ -342,14 +345,15 @@ impl<'a> Waiting<'a> {
 
     /// Whether it was killed, or is to stop before those can go on for whom it waits.
     #[cold]
-    fn is_interrupted(&self, frame: &Frame, orders: u16) -> bool {
+    fn is_interrupted(&self, core: &Core, orders: u16) -> bool {
         if orders & KILL != 0 {
             return true;
         }
-        let core = frame.core();
+        // Before, since a lock may be held where they are visited.
+        let is_told = core.is_told_to_end();
         let mut is_awaited = false;
         self.goal.blockers(&mut |target| {
-            is_awaited |= core.is_awaited_by(target.core());
+            is_awaited |= core.is_awaited_by(target.core(), is_told);
         });
         is_awaited
     }

@@ -42,6 +42,21 @@ impl Operation {
         matches!(self.step, Step::Delayed) && !self.delay.is_zero()
     }
 
+    /// Whether a child can be removed meanwhile that takes part in this.
+    pub(super) fn can_spare(&self, place: u64) -> bool {
+        match self.step {
+            Step::Starting(starting) => starting != place,
+            Step::Delayed => true,
+            Step::Stopping(_) => false,
+        }
+    }
+
+    /// Whether operations on other children may begin meanwhile, of which a child that is started
+    /// just now may wait for the end.
+    pub(super) fn lets_others_begin(&self) -> bool {
+        matches!(self.step, Step::Starting(_)) || self.is_put_off()
+    }
+
     /// Answers those who asked for the restart of this child.
     pub(super) fn answer(&mut self, place: u64, restarted: &Result<(), RestartError>) {
         let is_about = |asker: &mut (u64, _)| asker.0 == place;

@@ -39,6 +39,8 @@ pub(super) struct Child {
     life: u64,
     /// Whether that life has started and has not ended.
     up: bool,
+    /// Whether that life was told to stop.
+    told: bool,
 }
 
 /// See the [module](self).
@@ -125,6 +127,7 @@ impl Supervision {
             kind,
             life: 0,
             up: false,
+            told: false,
         };
         self.children.insert(place, child);
         Ok((place, addr))
@@ -352,8 +355,8 @@ impl Supervision {
 
     /// A child has ended for good.
     fn ended(&mut self, place: u64, reason: StopReason, ctx: &mut Context<Supervisor>) {
-        let significant = self.children[&place].significant;
-        let mut of_itself = true;
+        let child = &self.children[&place];
+        let is_significant_end = child.significant && !child.told;
         if let Some(index) = self.operation_on(place) {
             let operation = &mut self.operations[index];
             operation.to_start.retain(|next| *next != place);
@@ -366,7 +369,6 @@ impl Supervision {
             match (&mut operation.why, &operation.step) {
                 (Why::Remove(_, ended), _) => {
                     *ended = Some(reason);
-                    of_itself = false;
                 }
                 (Why::Restart(_), _) => {
                     self.set_timer(index, None, ctx);
@@ -375,7 +377,6 @@ impl Supervision {
                         reply.send(Err(RestartError::Failed { reason }));
                     }
                 }
-                (_, Step::Stopping(_)) => of_itself = false,
                 (Why::Begin, _) if is_starting => {
                     self.operations.remove(index);
                     self.give_up(place, reason, GaveUpBecause::Start, ctx);
@@ -389,7 +390,7 @@ impl Supervision {
             }
         }
         self.forget(place);
-        if significant && of_itself {
+        if is_significant_end {
             let mut others = self.children.values();
             let ends = match self.auto_shutdown {
                 AutoShutdown::Never => false,
@@ -429,31 +430,28 @@ impl Supervision {
         }
     }
 
-    /// The operation that puts off the restart of this child.
-    fn putting_off(&mut self, place: u64) -> Option<&mut Operation> {
-        let mut operations = self.operations.iter_mut();
-        operations.find(|operation| operation.is_put_off() && operation.places.contains(&place))
-    }
-
-    /// Serves a request about a child whose restart is put off: one that is to be removed takes no
-    /// part in that any more, and one that is to be restarted does not wait any longer. Gives back
-    /// what is still to be done.
-    fn look_at_put_off(&mut self, pending: Pending) -> Option<Pending> {
+    /// Serves a request about a child that is part of an operation: one that is to be removed takes no
+    /// part in it any more if it is not started just now, and one whose restart is put off does not
+    /// wait any longer if it is to be restarted. Gives back what is still to be done.
+    fn look_at_parts(&mut self, pending: Pending) -> Option<Pending> {
         let place = match &pending {
             Pending::Remove(id, _) | Pending::Restart(id, _) => self.places.get(id).copied(),
             Pending::Failed { .. } | Pending::Begin(..) => None,
         };
-        let put_off = place.and_then(|place| Some((place, self.putting_off(place)?)));
-        let Some((place, operation)) = put_off else {
+        let Some(place) = place else {
             return Some(pending);
         };
+        let Some(index) = self.operation_on(place) else {
+            return Some(pending);
+        };
+        let operation = &mut self.operations[index];
         match pending {
-            Pending::Restart(_, reply) => {
+            Pending::Restart(_, reply) if operation.is_put_off() => {
                 operation.delay = Duration::ZERO;
                 operation.askers.push((place, reply));
                 None
             }
-            pending => {
+            Pending::Remove(..) if operation.can_spare(place) => {
                 operation.to_start.retain(|next| *next != place);
                 operation.places.remove(&place);
                 let removed = RestartError::Failed {
@@ -462,6 +460,7 @@ impl Supervision {
                 operation.answer(place, &Err(removed));
                 Some(pending)
             }
+            pending => Some(pending),
         }
     }
 
@@ -470,8 +469,7 @@ impl Supervision {
         let mut blocked = BTreeSet::new();
         let mut any = false;
         for pending in std::mem::take(&mut self.pending) {
-            let is_removed = matches!(pending, Pending::Remove(..));
-            let Some(pending) = self.look_at_put_off(pending) else {
+            let Some(pending) = self.look_at_parts(pending) else {
                 any = true;
                 continue;
             };
@@ -479,17 +477,20 @@ impl Supervision {
                 Pending::Failed { place, .. } | Pending::Begin(place, _) => Some(*place),
                 Pending::Remove(id, _) | Pending::Restart(id, _) => self.places.get(id).copied(),
             };
+            // Whoever is started just now may wait for these.
+            let overlaps = matches!(pending, Pending::Remove(..) | Pending::Begin(..))
+                && self.operations.iter().all(Operation::lets_others_begin);
             let is_busy = match place {
                 None => false,
-                // It takes no part in what is put off.
-                Some(place) if is_removed && self.operations.iter().all(Operation::is_put_off) => {
-                    blocked.contains(&place)
+                Some(place) if overlaps => {
+                    self.operation_on(place).is_some() || blocked.contains(&place)
                 }
                 Some(_) if self.is_tied() => !self.operations.is_empty() || !blocked.is_empty(),
                 Some(place) => self.operation_on(place).is_some() || blocked.contains(&place),
             };
             // Until the first children have started nothing else does.
-            if is_busy || !self.has_begun || self.gave_up {
+            let is_early = !self.has_begun && !overlaps;
+            if is_busy || is_early || self.gave_up {
                 blocked.extend(place);
                 self.pending.push_back(pending);
             } else {
@@ -517,6 +518,10 @@ impl Supervision {
                 if child.is_some_and(|child| child.life == life && !child.up) {
                     self.begin_restart(place, reason, ctx);
                 }
+            }
+            Pending::Begin(place, added) if !self.children.contains_key(&place) => {
+                let reason = StopReason::Removed;
+                added(Err(StartError::Ended { reason }));
             }
             Pending::Begin(place, added) => {
                 let manner = Manner::End(StopReason::Removed);
@@ -588,6 +593,11 @@ impl Supervision {
         to_start: Vec<u64>,
     ) {
         self.last_operation += 1;
+        for place in to_stop {
+            if let Some(child) = self.children.get_mut(place) {
+                child.told = true;
+            }
+        }
         let kin: Vec<Kin> = to_stop
             .iter()
             .map(|place| self.children[place].kin())
@@ -692,6 +702,7 @@ impl Supervision {
             if let Some(child) = self.children.get_mut(&place) {
                 child.life += 1;
                 child.up = false;
+                child.told = false;
                 child.cell.clone().tell(REVIVE);
                 operation.step = Step::Starting(place);
                 return;

@@ -1,11 +1,14 @@
 //! Supervisors: who is started again, when and in which order; what stays over a restart.
 
+mod chaos;
 mod contract;
 mod hooks;
 mod model;
 mod pools;
+mod races;
 mod requests;
 mod retries;
+
 mod standstill;
 mod storms;
 mod strategies;

@@ -180,3 +180,31 @@ fn a_message_whose_clone_panics_is_handled_once() {
         assert_eq!(*done.lock().unwrap(), [99]);
     });
 }
+
+#[test]
+fn a_message_is_not_lost_if_the_next_life_cannot_begin_at_once() {
+    under_seeds(|stepper| {
+        let (tries, done) = (Tries::default(), Arc::new(Mutex::new(Vec::new())));
+        let (tries_of_all, done_by_all) = (tries.clone(), Arc::clone(&done));
+        let mut lives = 0;
+        let make = move || {
+            lives += 1;
+            assert!(lives != 2 && lives != 3, "life {lives}");
+            Clumsy {
+                needed: 2,
+                tries: tries_of_all.clone(),
+                done: Arc::clone(&done_by_all),
+            }
+        };
+        let mut tree = stepper.system().supervisor(Strategy::OneForOne);
+        tree = tree.intensity(Intensity::UNLIMITED);
+        let spec = ChildSpec::new("clumsy", make).retry::<Job>(1);
+        let clumsy = tree.child(spec).expect("it can be spawned");
+        tree.start().expect("it starts");
+        clumsy.try_send(Job(1)).expect("there is room");
+        clumsy.try_send(Job(2)).expect("there is room");
+        stepper.run();
+        assert_eq!(*done.lock().unwrap(), [1, 2]);
+        assert_eq!(tries.lock().unwrap()[&1], 2);
+    });
+}
