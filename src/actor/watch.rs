@@ -102,14 +102,24 @@ pub(super) enum Heard {
 /// One side of a tie between two actors.
 struct Tie {
     number: u64,
+    /// The number of the other one's side of a link, if both made it at the same time.
+    also: u64,
     /// The other one.
     other: Weak<dyn Target>,
 }
 
 impl Tie {
     fn new(number: u64, other: &Arc<dyn Target>) -> Self {
-        let other = Arc::downgrade(other);
-        Self { number, other }
+        Self {
+            number,
+            also: number,
+            other: Arc::downgrade(other),
+        }
+    }
+
+    /// Whether a signal with this number is of this tie.
+    fn is(&self, number: u64) -> bool {
+        self.number == number || self.also == number
     }
 
     fn numbered(self) -> (u64, Weak<dyn Target>) {
@@ -199,8 +209,7 @@ pub(super) fn unwatch(watcher: &Arc<dyn Target>, target: &Arc<dyn Target>) -> bo
 
 /// Links two actors, unless they are.
 ///
-/// If both do so at the same time, each side keeps a number of its own; so an end that is told goes
-/// by the address alone.
+/// If both do so at the same time, each side has a number of its own, and learns the other one's.
 pub(super) fn link(one: &Arc<dyn Target>, other: &Arc<dyn Target>) {
     let (key, other_key) = (address(one), address(other));
     if key == other_key {
@@ -216,7 +225,8 @@ pub(super) fn link(one: &Arc<dyn Target>, other: &Arc<dyn Target>) {
     });
     if is_new {
         follow(other, one, number, |ties, tie| {
-            ties.linked.entry(key).or_insert(tie);
+            let linked = ties.linked.entry(key);
+            linked.and_modify(|tie| tie.also = number).or_insert(tie);
         });
     }
 }
@@ -271,16 +281,16 @@ impl Ties {
             terminated,
             ..
         } = ended;
-        let is_watched = self
-            .watched
-            .get(&key)
-            .is_some_and(|tie| tie.number == number);
+        let is_watched = self.watched.get(&key).is_some_and(|tie| tie.is(number));
         if is_watched {
             self.watched.remove(&key);
             return Some(Heard::Told(terminated));
         }
-        // Both of a link may have made it at once, with a number each.
-        self.linked.remove(&key)?;
+        // It may be of a link that another life has made.
+        if !self.linked.get(&key)?.is(number) {
+            return None;
+        }
+        self.linked.remove(&key);
         if self.traps {
             Some(Heard::Told(terminated))
         } else if terminated.reason.is_abnormal() {
