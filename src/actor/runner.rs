@@ -391,8 +391,12 @@ impl<A: Actor> Runner<'_, A> {
         }
         loop {
             let core = self.core();
-            let (taken, queued) = (core.taken.get(), core.mailbox.queue().len() as u64);
-            let heard = match core.with_rare(|rare| rare.ties.next(taken, queued)) {
+            let next = core.with_rare(|rare| {
+                // Counted under the lock: what came before a signal is in the queue by now.
+                let queued = core.mailbox.queue().len() as u64;
+                rare.ties.next(core.taken.get(), queued)
+            });
+            let heard = match next {
                 Ok(heard) => heard,
                 Err(others) => {
                     if others {

@@ -9,7 +9,8 @@
 //! The end of a watched actor is told in order behind all that it sent before. When the runner
 //! first looks at the signal, all of that is queued: sending came before the end, which came before
 //! the signal. So the runner notes how many messages will have been taken once its queue of that
-//! moment is through, and puts the signal off until then.
+//! moment is through, and puts the signal off until then. It counts under the lock that it needs to
+//! see the signal, so it does not count before what the signal has to follow.
 //!
 //! # Exactly once
 //!
