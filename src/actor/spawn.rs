@@ -165,8 +165,8 @@ impl Spawner {
     ///
     /// # Errors
     ///
-    /// If the capacity is out of range, the name is taken, or the system is shutting down, or, for a child, if its
-    /// parent ends. The actor is dropped.
+    /// If the capacity is out of range, the name is taken, or the system is shutting down, or, for a
+    /// child, if its parent ends. The actor is dropped.
     pub fn spawn<A: Actor + Send>(self, actor: A) -> Result<Addr<A>, SpawnError> {
         self.spawn_prepared(actor, |_| ())
     }

@@ -238,23 +238,18 @@ impl Supervision {
 
     fn state_of(&self, place: u64, child: &Child) -> ChildState {
         let operation = self
-            .operations
-            .iter()
-            .find(|operation| operation.places.contains(&place));
+            .operation_on(place)
+            .map(|index| &self.operations[index]);
         match operation.map(|operation| (&operation.step, operation)) {
             Some((Step::Stopping(_), _)) => ChildState::Stopping,
             Some((Step::Delayed, _)) => ChildState::BackingOff,
-            Some((Step::Starting(starting), operation)) => {
-                if *starting == place || operation.to_start.contains(&place) {
-                    ChildState::Starting
-                } else if child.up {
-                    ChildState::Up
-                } else {
-                    ChildState::Down
-                }
+            Some((Step::Starting(starting), operation))
+                if *starting == place || operation.to_start.contains(&place) =>
+            {
+                ChildState::Starting
             }
-            None if child.up => ChildState::Up,
-            None => ChildState::Down,
+            _ if child.up => ChildState::Up,
+            _ => ChildState::Down,
         }
     }
 

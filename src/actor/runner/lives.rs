@@ -23,6 +23,7 @@ use super::Runner;
 use crate::actor::Actor;
 use crate::actor::cell::{Life, Target};
 use crate::actor::core::stage;
+use crate::actor::envelope::Envelope;
 use crate::actor::family::{Event, Manner, Progress};
 use crate::actor::frame::Failure as Untold;
 use crate::actor::orders::{FAIL, FALL, KILL, REVIVE, SIGNALS, STOP};
@@ -274,28 +275,23 @@ impl<A: Actor> Runner<'_, A> {
         let reason = self.core().reason().expect("an end has a reason");
         self.close(reason.clone());
         let failure = Untold::Ended(reason.clone());
-        if let Some(kept) = self.core().with_rare(|rare| rare.kept.take()) {
-            self.core().with_rare(|rare| rare.dead_lettered += 1);
-            let message_type = kept.envelope.vtable().message_type;
-            kept.envelope.discard(&failure);
+        let core = self.core();
+        let lose = |envelope: Envelope| {
+            core.with_rare(|rare| rare.dead_lettered += 1);
+            let message_type = envelope.vtable().message_type;
+            envelope.discard(&failure);
             let loss = LossReason::Stopped(reason.clone());
-            self.core()
-                .post_dead_letter(type_name::<A>(), message_type(), loss);
+            core.post_dead_letter(type_name::<A>(), message_type(), loss);
+        };
+        if let Some(kept) = core.with_rare(|rare| rare.kept.take()) {
+            lose(kept.envelope);
         }
         loop {
-            let core = self.core();
             let queue = core.mailbox.queue();
             // SAFETY: we are the runner.
             while let Some(envelope) = unsafe { queue.take() } {
                 core.taken.increment();
-                core.with_rare(|rare| rare.dead_lettered += 1);
-                let message_type = envelope.vtable().message_type;
-                envelope.discard(&failure);
-                core.post_dead_letter(
-                    type_name::<A>(),
-                    message_type(),
-                    LossReason::Stopped(reason.clone()),
-                );
+                lose(envelope);
             }
             // SAFETY: we are the runner.
             if unsafe { queue.is_exhausted() } {

@@ -15,11 +15,7 @@ impl Supervision {
     /// part in it any more if it is not started just now, and one whose restart is put off does not
     /// wait any longer if it is to be restarted. Gives back what is still to be done.
     fn look_at_parts(&mut self, pending: Pending) -> Option<Pending> {
-        let place = match &pending {
-            Pending::Remove(id, _) | Pending::Restart(id, _) => self.places.get(id).copied(),
-            Pending::Failed { .. } | Pending::Begin(..) => None,
-        };
-        let Some(place) = place else {
+        let Some(place) = self.place_of(&pending) else {
             return Some(pending);
         };
         let Some(index) = self.operation_on(place) else {
@@ -45,6 +41,14 @@ impl Supervision {
         }
     }
 
+    /// The child that it is about, if there is such a one.
+    fn place_of(&self, pending: &Pending) -> Option<u64> {
+        match pending {
+            Pending::Failed { place, .. } | Pending::Begin(place, _) => Some(*place),
+            Pending::Remove(id, _) | Pending::Restart(id, _) => self.places.get(id).copied(),
+        }
+    }
+
     /// Begins what can begin of what waits. Whether anything did.
     pub(super) fn take_pending(&mut self, ctx: &mut Context<Supervisor>) -> bool {
         let mut blocked = BTreeSet::new();
@@ -54,10 +58,7 @@ impl Supervision {
                 any = true;
                 continue;
             };
-            let place = match &pending {
-                Pending::Failed { place, .. } | Pending::Begin(place, _) => Some(*place),
-                Pending::Remove(id, _) | Pending::Restart(id, _) => self.places.get(id).copied(),
-            };
+            let place = self.place_of(&pending);
             // Whoever is started just now may wait for these.
             let overlaps = matches!(pending, Pending::Remove(..) | Pending::Begin(..))
                 && self.operations.iter().all(Operation::lets_others_begin);

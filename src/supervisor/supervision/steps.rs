@@ -128,9 +128,6 @@ impl Supervision {
                 }
             }
             let operation = &self.operations[index];
-            if matches!(operation.step, Step::Starting(_)) {
-                continue;
-            }
             if matches!(operation.step, Step::Delayed) && operation.to_start.is_empty() {
                 let operation = self.operations.remove(index);
                 self.is_over(operation, ctx);
