@@ -238,3 +238,28 @@ pub(super) fn with_child<A: Actor>(
 /// The restart types, for tests that go through all.
 pub(super) const RESTARTS: [Restart; 3] =
     [Restart::Permanent, Restart::Transient, Restart::Temporary];
+
+/// A child without a diary.
+pub(super) struct Worker;
+
+impl Actor for Worker {}
+
+/// Asks how often it was started again.
+pub(super) struct Ping;
+
+impl Handler<Ping> for Worker {
+    type Reply = u64;
+    fn handle(&mut self, _: Ping, ctx: &mut Context<Self>) -> u64 {
+        ctx.restarts()
+    }
+}
+
+/// Makes it panic.
+pub(super) struct Boom;
+
+impl Handler<Boom> for Worker {
+    type Reply = ();
+    fn handle(&mut self, _: Boom, _: &mut Context<Self>) {
+        panic!("boom")
+    }
+}

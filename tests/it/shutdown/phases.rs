@@ -137,10 +137,20 @@ fn who_is_stuck_is_named_below_those_who_wait_for_it() {
     let of_shutdown = system.clone();
     let ended = std::thread::spawn(move || of_shutdown.shutdown(Duration::from_secs(2)));
     fine.join().expect("the others are stopped first");
-    eventually("the shutdown ends", || {
-        clock.advance(Duration::from_millis(100));
-        ended.is_finished()
-    });
+    let left = |actors: usize, timers: usize| {
+        eventually("all is done that needs no time", || {
+            let snapshot = system.snapshot();
+            snapshot.actors.len() == actors && snapshot.timers == timers
+        });
+    };
+    // The deadline's timer, and that of the child: it is killed after half of the time, and given
+    // up after half of the rest.
+    left(3, 2);
+    clock.advance(Duration::from_secs(1));
+    left(3, 2);
+    clock.advance(Duration::from_millis(500));
+    left(1, 1);
+    clock.advance(Duration::from_millis(500));
     let report = ended.join().expect("it does not panic");
     held.open();
     // It was given up before the deadline, so those above it have ended.

@@ -5,29 +5,12 @@ use std::time::Duration;
 
 use greenroom::testkit::Stepper;
 use greenroom::{
-    Actor, Addr, AskError, Backoff, ChildSpec, ChildState, Context, Handler, Intensity, Restart,
-    StopTimeout, Strategy, Supervisor, System,
+    Addr, AskError, Backoff, ChildSpec, ChildState, Intensity, Restart, StopTimeout, Strategy,
+    Supervisor, System,
 };
 
-use crate::support::{close_the_books, pool, telling_seed, under_seed};
-
-#[derive(Default)]
-struct Worker;
-impl Actor for Worker {}
-struct Ping;
-impl Handler<Ping> for Worker {
-    type Reply = u64;
-    fn handle(&mut self, _: Ping, ctx: &mut Context<Self>) -> u64 {
-        ctx.restarts()
-    }
-}
-struct Boom;
-impl Handler<Boom> for Worker {
-    type Reply = ();
-    fn handle(&mut self, _: Boom, _: &mut Context<Self>) {
-        panic!("boom")
-    }
-}
+use super::{Boom, Ping, Worker};
+use crate::support::{Numbers, close_the_books, pool, telling_seed, under_seed};
 
 /// How many programs are run; more by the environment, as the README says.
 fn programs(few: u64) -> u64 {
@@ -35,23 +18,16 @@ fn programs(few: u64) -> u64 {
     many.map_or(few, |number| number.parse().expect("it is a number"))
 }
 
-fn rng(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
-}
-
 /// Runs a random program until all are up again.
 fn befall(system: &System, seed: u64, settle: &dyn Fn(u64)) {
-    let mut s = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut s = Numbers(seed);
     let strategies = [
         Strategy::OneForOne,
         Strategy::OneForAll,
         Strategy::RestForOne,
         Strategy::Dynamic,
     ];
-    let pick = |s: &mut u64| strategies[rng(s) as usize % 4];
+    let pick = |s: &mut Numbers| strategies[s.below(4) as usize];
     let many = Intensity::new(1_000_000, Duration::from_secs(5));
     let mut root = system.supervisor(pick(&mut s)).intensity(many);
     let mut kids: Vec<Addr<Worker>> = Vec::new();
@@ -63,7 +39,7 @@ fn befall(system: &System, seed: u64, settle: &dyn Fn(u64)) {
         for j in 0..3 {
             let id = format!("w{i}{j}");
             let mut spec = ChildSpec::new(id.clone(), || Worker);
-            if rng(&mut s).is_multiple_of(4) {
+            if s.below(4) == 0 {
                 spec = spec.backoff(Backoff::exponential(Duration::from_millis(1)));
             }
             kids.push(mid.child(spec).unwrap());
@@ -84,11 +60,11 @@ fn befall(system: &System, seed: u64, settle: &dyn Fn(u64)) {
     let mut restarts = Vec::new();
     let mut others = Vec::new();
     for _ in 0..60 {
-        let kid = &kids[rng(&mut s) as usize % kids.len()];
-        let at = rng(&mut s) as usize % sups.len();
+        let kid = &kids[s.below(kids.len() as u64) as usize];
+        let at = s.below(sups.len() as u64) as usize;
         let is_root = at == sups.len() - 1;
         let (sup, ids) = &sups[at];
-        match rng(&mut s) % 9 {
+        match s.below(9) {
             0 | 1 => {
                 let _ = kid.try_send(Boom);
             }
@@ -96,17 +72,17 @@ fn befall(system: &System, seed: u64, settle: &dyn Fn(u64)) {
             3 => kid.kill(),
             4 if !is_root => sup.stop(),
             5 if !is_root => sup.kill(),
-            6 => restarts.push(sup.restart(ids[rng(&mut s) as usize % ids.len()].as_str())),
+            6 => restarts.push(sup.restart(ids[s.below(ids.len() as u64) as usize].as_str())),
             7 => others.push(kid.ask(Ping)),
             8 => {
-                let n = rng(&mut s);
+                let n = s.below(u64::MAX);
                 // Both are withdrawn, unless their turn comes first.
                 drop(sup.add(ChildSpec::temporary(format!("x{n}"), Worker)));
                 drop(sup.remove(format!("x{n}")));
             }
             _ => {}
         }
-        settle(rng(&mut s) % 12);
+        settle(s.below(12));
     }
     for kid in &kids {
         kid.ask(Ping)
@@ -164,7 +140,7 @@ fn whatever_befalls_a_tree_in_pools_its_children_are_up_in_the_end() {
 
 /// A shutdown in the middle of it all, with children of all kinds.
 fn cut_short(system: &System, seed: u64, settle: &dyn Fn(u64)) {
-    let mut s = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut s = Numbers(seed);
     let strategies = [
         Strategy::OneForOne,
         Strategy::OneForAll,
@@ -172,8 +148,8 @@ fn cut_short(system: &System, seed: u64, settle: &dyn Fn(u64)) {
         Strategy::Dynamic,
     ];
     let kinds = [Restart::Permanent, Restart::Transient, Restart::Temporary];
-    let pick = |s: &mut u64| strategies[rng(s) as usize % 4];
-    let few = |s: &mut u64| Intensity::new((rng(s) % 8) as u32, Duration::from_secs(5));
+    let pick = |s: &mut Numbers| strategies[s.below(4) as usize];
+    let few = |s: &mut Numbers| Intensity::new(s.below(8) as u32, Duration::from_secs(5));
     let mut root = system.supervisor(pick(&mut s)).intensity(few(&mut s));
     let mut kids: Vec<Addr<Worker>> = Vec::new();
     let mut sups: Vec<(Addr<Supervisor>, Vec<String>)> = Vec::new();
@@ -183,16 +159,16 @@ fn cut_short(system: &System, seed: u64, settle: &dyn Fn(u64)) {
         for j in 0..4 {
             let id = format!("w{i}{j}");
             let make = || Worker;
-            let mut spec = if rng(&mut s).is_multiple_of(4) {
+            let mut spec = if s.below(4) == 0 {
                 ChildSpec::on_thread(id.clone(), make)
             } else {
                 ChildSpec::new(id.clone(), make)
             };
-            spec = spec.restart(kinds[rng(&mut s) as usize % 3]).registered();
-            if rng(&mut s).is_multiple_of(3) {
+            spec = spec.restart(kinds[s.below(3) as usize]).registered();
+            if s.below(3) == 0 {
                 spec = spec.backoff(Backoff::exponential(Duration::from_millis(1)));
             }
-            if rng(&mut s).is_multiple_of(3) {
+            if s.below(3) == 0 {
                 spec = spec.stop_timeout(StopTimeout::AtOnce);
             }
             kids.push(mid.child(spec).unwrap());
@@ -204,11 +180,11 @@ fn cut_short(system: &System, seed: u64, settle: &dyn Fn(u64)) {
     let mut replies = Vec::new();
     let root = root.spawn().unwrap();
     sups.push((root, (0..3).map(|i| format!("m{i}")).collect()));
-    for _ in 0..rng(&mut s) % 60 {
-        let kid = &kids[rng(&mut s) as usize % kids.len()];
-        let (sup, ids) = &sups[rng(&mut s) as usize % sups.len()];
-        let id = ids[rng(&mut s) as usize % ids.len()].as_str();
-        match rng(&mut s) % 10 {
+    for _ in 0..s.below(60) {
+        let kid = &kids[s.below(kids.len() as u64) as usize];
+        let (sup, ids) = &sups[s.below(sups.len() as u64) as usize];
+        let id = ids[s.below(ids.len() as u64) as usize].as_str();
+        match s.below(10) {
             0 | 1 => {
                 let _ = kid.try_send(Boom);
             }
@@ -221,9 +197,9 @@ fn cut_short(system: &System, seed: u64, settle: &dyn Fn(u64)) {
             8 => drop(sup.remove(id)),
             _ => kid.drain(),
         }
-        settle(rng(&mut s) % 12);
+        settle(s.below(12));
     }
-    let report = if rng(&mut s).is_multiple_of(2) {
+    let report = if s.below(2) == 0 {
         system.shutdown(Duration::from_secs(30))
     } else {
         system.shutdown_now(Duration::from_secs(30))

@@ -1,4 +1,5 @@
 //! Moments that do not fit: an order meets another one that is under way.
+
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicU32, Ordering},
@@ -6,27 +7,13 @@ use std::sync::{
 use std::time::Duration;
 
 use greenroom::testkit::Stepper;
-use greenroom::*;
+use greenroom::{
+    Actor, Addr, AutoShutdown, Backoff, ChildSpec, ChildState, Context, Handler, Intensity,
+    Restart, StopReason, StopTimeout, Strategy,
+};
 
-use crate::support::*;
-
-#[derive(Default)]
-struct Worker;
-impl Actor for Worker {}
-struct Ping;
-impl Handler<Ping> for Worker {
-    type Reply = u64;
-    fn handle(&mut self, _: Ping, ctx: &mut Context<Self>) -> u64 {
-        ctx.restarts()
-    }
-}
-struct Boom;
-impl Handler<Boom> for Worker {
-    type Reply = ();
-    fn handle(&mut self, _: Boom, _: &mut Context<Self>) {
-        panic!("boom")
-    }
-}
+use super::{Boom, Ping, Worker};
+use crate::support::{close_the_books, pool, under_seed, under_seeds};
 
 fn lots() -> Intensity {
     Intensity::new(1000, Duration::from_secs(5))
